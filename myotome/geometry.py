@@ -1,0 +1,166 @@
+"""Images in patient space: a grid of voxels, and a volume of intensities on it.
+
+Affines follow the NIfTI convention (RAS+): voxel indices to millimetres that grow towards the patient's right,
+front and head. Everything here is a value; nothing is changed in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from myotome.errors import GeometryError, InputError
+
+__all__ = ["Acquisition", "Grid", "Volume", "axis_codes", "reorient", "sheared"]
+
+_AXIS_NAMES = (("L", "R"), ("P", "A"), ("I", "S"))
+_SHEAR_TOLERANCE = 1e-3
+
+
+def sheared(affine: np.ndarray) -> bool:
+    """True when the columns of the affine's 3 x 3 part are not perpendicular (cosine above 0.001)."""
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(columns.T @ columns - np.eye(3)).max() > _SHEAR_TOLERANCE)
+
+
+def axis_codes(affine: np.ndarray) -> tuple[str, str, str]:
+    """Anatomical direction in which each voxel index grows, such as ``("R", "A", "S")``."""
+    codes = [""] * 3
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    strength = np.abs(directions)
+    for _ in range(3):
+        world, index = np.unravel_index(np.argmax(strength), (3, 3))
+        codes[index] = _AXIS_NAMES[world][int(directions[world, index] > 0)]
+        strength[world, :] = -1
+        strength[:, index] = -1
+    return codes[0], codes[1], codes[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A regular, unsheared grid of voxels.
+
+    Parameters
+    ----------
+    shape : three positive integers
+    affine : (4, 4) array
+        Voxel index to patient millimetres, RAS+.
+
+    Raises
+    ------
+    GeometryError
+        When the shape is not three-dimensional, or the affine is singular, not finite or sheared.
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(size) for size in self.shape)
+        if len(shape) != 3 or min(shape) < 1:
+            raise GeometryError(f"an image of shape {shape} is not a volume: give one three-dimensional image.")
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
+            raise GeometryError("the image's affine is not a finite 4 x 4 matrix ending in 0 0 0 1: rewrite its header.")
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+            raise GeometryError("the voxel spacing is zero along an axis: rewrite the image with its true spacing.")
+        if sheared(affine):
+            raise GeometryError("the affine is sheared (a tilted gantry?): resample the image to perpendicular axes.")
+        affine.setflags(write=False)
+        object.__setattr__(self, "shape", shape)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along each index, in mm."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def axis_codes(self) -> tuple[str, str, str]:
+        return axis_codes(self.affine)
+
+    def axis(self, codes: str) -> int:
+        """Index of the array axis that runs along one of two opposite directions, such as ``"LR"`` or ``"IS"``."""
+        return next(index for index, code in enumerate(self.axis_codes) if code in codes)
+
+    def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
+        """True when both grids have one shape and no voxel centre differs by more than the tolerance."""
+        if self.shape != other.shape:
+            return False
+        corners = np.array([(i, j, k, 1) for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+        corners[:, :3] *= np.array(self.shape) - 1
+        return bool(np.abs(corners @ (self.affine - other.affine).T).max() <= tolerance_mm)
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """What the header says of how an image was made; ``None`` is "not recorded".
+
+    ``headers`` are the source DICOM data sets without pixels, in slice order along the last array axis; what reads
+    or writes DICOM uses them, everything else leaves them alone.
+    """
+
+    subject_id: str | None = None
+    study_uid: str | None = None
+    series_uid: str | None = None
+    series_description: str | None = None
+    tube_voltage_kv: float | None = None
+    kernel: str | None = None
+    slice_thickness_mm: float | None = None
+    contrast_agent: str | None = None
+    manufacturer: str | None = None
+    height_m: float | None = None
+    reconstruction_diameter_mm: float | None = None
+    flags: tuple[str, ...] = ()
+    headers: tuple[Any, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """An image: intensities on a grid (Hounsfield units for CT).
+
+    Raises
+    ------
+    InputError
+        When the array does not fit the grid or holds a value that is not finite.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    modality: str = "CT"
+    acquisition: Acquisition = field(default_factory=Acquisition)
+
+    def __post_init__(self) -> None:
+        if tuple(self.array.shape) != self.grid.shape:
+            raise InputError(f"an array of shape {self.array.shape} does not fit a grid of {self.grid.shape}.")
+        if np.issubdtype(self.array.dtype, np.floating) and not np.isfinite(self.array).all():
+            raise InputError("the image holds values that are not numbers (NaN or infinite): mend the file it came from.")
+
+
+def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
+    """Permute and flip the axes of an array so that its indices grow towards ``codes``.
+
+    Returns
+    -------
+    array : view of the input with its axes permuted and flipped
+    affine : (4, 4) array of the view; every voxel keeps its place in patient space
+    """
+    now = axis_codes(affine)
+    pairs = ["".join(sorted(pair)) for pair in _AXIS_NAMES]
+    family = {letter: pair for pair in pairs for letter in pair}
+    order = [next(i for i, code in enumerate(now) if family[code] == family[wanted]) for wanted in codes]
+    array = array.transpose(order)
+    affine = affine[:, [*order, 3]].copy()
+    for index, wanted in enumerate(codes):
+        if now[order[index]] != wanted:
+            array = np.flip(array, index)
+            affine[:3, 3] += affine[:3, index] * (array.shape[index] - 1)
+            affine[:3, index] *= -1
+    return array, affine

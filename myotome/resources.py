@@ -1,0 +1,39 @@
+"""Where the files that travel with the package lie: beside it in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from myotome.errors import BundleError
+
+__all__ = ["bundle_root", "config_path"]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _folder(name: str) -> Path:
+    checkout = _PACKAGE.parent / name
+    return checkout if checkout.is_dir() else _PACKAGE / f"_{name}"
+
+
+def config_path(name: str) -> Path:
+    """Path of a file under ``configs/``, such as ``"structures.yaml"``."""
+    return _folder("configs") / name
+
+
+def bundle_root(name_or_path: str | Path) -> Path:
+    """Folder of a bundle, given the folder itself or the name of a bundle that Myotome ships.
+
+    Raises
+    ------
+    BundleError
+        When neither is a folder that holds ``configs/metadata.json``.
+    """
+    shipped = _folder("bundle")
+    for root in (Path(name_or_path), shipped / str(name_or_path)):
+        if (root / "configs" / "metadata.json").is_file():
+            return root.resolve()
+    names = sorted(path.parent.parent.name for path in shipped.glob("*/configs/metadata.json"))
+    raise BundleError(
+        f"no bundle '{name_or_path}': give a folder that holds configs/metadata.json or one of {', '.join(names)}."
+    )
