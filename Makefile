@@ -1,0 +1,35 @@
+# `make help` lists what there is to do. Everything runs in .venv, which `make setup` makes from requirements/lock.txt.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/.ready
+BUNDLE := respiratory_muscle_ct_segmentation
+
+.PHONY: help setup demo test check lock wheel evaluate-respiratory
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with every pinned package (minutes the first time, then nothing)
+
+$(READY): requirements/lock.txt pyproject.toml scripts/setup
+	@scripts/setup
+
+demo: $(READY) ## make a phantom chest CT as DICOM, analyse it, print the measurements
+	$(BIN)/myotome phantom thorax -n 1 --seed 7 --format dicom -o demo/phantom --overwrite
+	$(BIN)/myotome analyze demo/phantom --bundle $(BUNDLE) -o demo/result --overwrite
+
+test: $(READY) ## run the tests
+	@scripts/test
+
+check: $(READY) ## lint, format and the layers of the house
+	@scripts/check
+
+evaluate-respiratory: $(READY) ## score the shipped weights and print the table of bars
+	@scripts/evaluate_respiratory
+
+wheel: $(READY) ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel --no-isolation
+
+lock: $(READY) ## resolve requirements/lock.in into lock.txt
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --upgrade requirements/lock.in -o requirements/lock.txt
