@@ -1,0 +1,27 @@
+"""A measurement is finite, or absent with a reason."""
+
+import math
+
+import pytest
+
+from myotome.errors import InputError
+from myotome.measurement import Measurement
+
+
+def test_a_missing_value_says_why():
+    with pytest.raises(InputError, match="no flag"):
+        Measurement("pectoralis", "volume", None, "mL")
+    assert Measurement("pectoralis", "volume", None, "mL", flags=("absent",)).value is None
+
+
+@pytest.mark.parametrize("field", ["value", "lower", "upper"])
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_no_number_is_ever_infinite_or_nan(field, number):
+    numbers = {"value": 1.0, field: number}
+    with pytest.raises(InputError, match="finite"):
+        Measurement("pectoralis", "volume", unit="mL", **numbers)
+
+
+def test_a_side_is_right_left_or_both():
+    with pytest.raises(InputError, match="dexter"):
+        Measurement("pectoralis", "volume", 1.0, "mL", side="dexter")

@@ -1,0 +1,46 @@
+"""The label schema as the issue numbers it, and label maps that keep to it."""
+
+import numpy as np
+import pytest
+
+from myotome.errors import InputError
+from myotome.geometry import Grid
+from myotome.structures import LabelMap, read_label_schema
+
+
+def test_the_respiratory_schema_is_numbered_as_the_bundle_is():
+    assert read_label_schema("respiratory_muscle_ct").channel_def() == {
+        "0": "background",
+        "1": "pectoralis",
+        "2": "erector_spinae",
+        "3": "intercostal",
+        "4": "other_muscle",
+    }
+    assert read_label_schema().class_count == 5
+
+
+def test_a_structure_carries_its_dicom_code_and_its_parts():
+    schema = read_label_schema()
+    assert schema["erector_spinae"].code.value == "44947003"
+    assert [part.value for part in schema["pectoralis"].parts] == ["60005003", "18686000"]
+    assert len({structure.colour for structure in schema.structures}) == 4
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(InputError, match="respiratory_muscle_ct"):
+        read_label_schema("knee")
+    with pytest.raises(KeyError, match="biceps"):
+        read_label_schema()["biceps"]
+
+
+@pytest.mark.parametrize(
+    ("array", "sentence"),
+    [
+        (np.zeros((3, 2, 2), np.uint8), "does not fit"),
+        (np.zeros((2, 2, 2), np.int16), "stored as uint8"),
+        (np.full((2, 2, 2), 5, np.uint8), r"labels \[5\] are not in schema"),
+    ],
+)
+def test_a_label_map_keeps_to_its_schema(array, sentence):
+    with pytest.raises(InputError, match=sentence):
+        LabelMap(array, Grid((2, 2, 2), np.eye(4)), read_label_schema())
