@@ -1,0 +1,64 @@
+"""``myotome analyze``: from a CT to measurements."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from myotome.cli.progress import show_progress
+from myotome.cli.tables import print_result
+
+__all__ = ["Device", "analyze"]
+
+
+class Device(StrEnum):
+    """Where the network runs; ``auto`` takes a GPU when there is one."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def analyze(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="DICOM folder, zip of one, or NIfTI file.")],
+    bundle: Annotated[str, typer.Option("--bundle", "-b", help="Name of a shipped bundle, or a bundle's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; must not exist.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result.")] = False,
+    series_uid: Annotated[
+        str | None, typer.Option("--series-uid", help="DICOM series to take when there are several.")
+    ] = None,
+    device: Annotated[Device, typer.Option("--device", help="Where the network runs.")] = Device.auto,
+    height_m: Annotated[
+        float | None, typer.Option("--height-m", min=0.4, max=2.6, help="Height in metres, for indices.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON, and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Segment a chest CT and measure its muscles.
+
+    Leaves labels.nii.gz, segmentation.dcm, measurements.dcm, .csv and .json, overview.png and report.html in the
+    output folder, all of them or none. From NIfTI, which has no patient to refer to, the two DICOM files are left out.
+
+    Example: myotome analyze chest_ct/ --bundle respiratory_muscle_ct_segmentation -o result
+    """
+    from myotome.resources import bundle_root
+
+    root = bundle_root(bundle)
+    with show_progress(quiet) as advance:
+        advance("starting", 0.0)
+        from myotome.pipeline import AnalysisRequest, require_writable
+        from myotome.pipeline import analyze as run
+
+        request = AnalysisRequest(source, output, overwrite, series_uid, height_m)
+        require_writable(output, overwrite)
+        from myotome.inference import BundleSegmenter
+
+        segmenter = BundleSegmenter(root, device=device.value, progress=lambda share: advance("segmenting", share))
+        result = run(request, segmenter, progress=advance)
+    if as_json:
+        print((output / "measurements.json").read_text(encoding="utf-8"))
+    elif not quiet:
+        print_result(result, output)

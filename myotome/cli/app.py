@@ -1,0 +1,89 @@
+"""The program ``myotome``: its options, its help, and how an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from myotome import __version__
+from myotome.cli.analyze import analyze
+from myotome.cli.info import info
+from myotome.cli.measure import measure
+from myotome.errors import MyotomeError
+
+__all__ = ["app", "main"]
+
+_HELP = """
+Measure muscle on CT: volumes and densities, per muscle and side.
+
+A first try, from a phantom to its measurements:
+
+    myotome phantom thorax -n 1 -o people --seed 7 --format dicom
+
+    myotome analyze people/thorax_0007 --bundle respiratory_muscle_ct_segmentation -o result
+
+Research use only: not a medical device.
+"""
+
+_EPILOG = """
+Exit codes: 0 done · 2 wrong usage · 3 input refused · 4 bundle or weights missing or not belonging together ·
+5 output cannot be written · 1 an unexpected error.
+"""
+
+app = typer.Typer(
+    help=_HELP,
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(analyze)
+app.command()(measure)
+app.command()(info)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"myotome {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error, too.")] = False,
+) -> None:
+    """Options of the program itself; ``main`` reads ``--debug``, wherever it stands."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit: every error a user can cause is one sentence on stderr and an exit code.
+
+    Parameters
+    ----------
+    arguments : the words after ``myotome``; those of the process when ``None``
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        app(args=[word for word in words if word != "--debug"], prog_name="myotome")
+    except MyotomeError as error:
+        sys.exit(_explain(str(error), error.exit_code, debug))
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        sentence = f"an unexpected error, please report it with the output of --debug ({reason})."
+        sys.exit(_explain(sentence, 1, debug))
+
+
+def _explain(sentence: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"myotome: {sentence}", file=sys.stderr)
+    return exit_code

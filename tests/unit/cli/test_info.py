@@ -1,0 +1,62 @@
+"""``myotome info`` tells the truth about the installation, and imports nothing heavy to do so."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+from myotome import __version__
+from myotome.cli import info as info_module
+
+HEAVY = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "matplotlib")
+
+
+def make_bundle(root, weights):
+    (root / "configs").mkdir(parents=True)
+    (root / "models").mkdir()
+    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.3.1"}))
+    if weights is not None:
+        (root / "models" / "model.pt").write_bytes(weights)
+
+
+def test_info_and_help_import_nothing_heavy():
+    program = (
+        "import sys; from myotome.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        f"print('HEAVY', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    for words in (["info", "--json"], ["--help"], ["analyze", "--help"], ["--version"]):
+        done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == "HEAVY []", words
+
+
+def test_info_describes_bundles_with_and_without_weights(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    make_bundle(tmp_path / "bundle" / "knee_mri", b"weights")
+    make_bundle(tmp_path / "bundle" / "thorax_ct", None)
+    monkeypatch.setattr(info_module, "config_path", lambda name: tmp_path / "configs" / name)
+
+    found = info_module.describe_installation()
+
+    knee, thorax = found["bundles"]
+    assert found["version"] == __version__
+    assert (knee["name"], knee["version"]) == ("knee_mri", "0.3.1")
+    assert knee["weights"] == [
+        {"file": "model.pt", "bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()},
+    ]
+    assert thorax["weights"] == []
+
+
+def test_in_a_wheel_the_bundles_stand_beside_the_configs_too(tmp_path, monkeypatch):
+    (tmp_path / "_configs").mkdir()
+    make_bundle(tmp_path / "_bundle" / "thorax_ct", None)
+    monkeypatch.setattr(info_module, "config_path", lambda name: tmp_path / "_configs" / name)
+    assert [bundle["name"] for bundle in info_module.describe_installation()["bundles"]] == ["thorax_ct"]
+
+
+def test_the_json_is_json_and_the_table_names_the_version(capsys):
+    info_module.info(as_json=True)
+    assert json.loads(capsys.readouterr().out)["version"] == __version__
+    info_module.info(as_json=False)
+    assert f"myotome {__version__}" in capsys.readouterr().out
