@@ -16,8 +16,8 @@ $(READY): requirements/lock.txt pyproject.toml scripts/setup
 	@scripts/setup
 
 demo: $(READY) ## make a phantom chest CT as DICOM, analyse it, print the measurements
-	$(BIN)/myotome phantom thorax -n 1 --seed 7 --format dicom -o demo/phantom --overwrite
-	$(BIN)/myotome analyze demo/phantom --bundle $(BUNDLE) -o demo/result --overwrite
+	$(BIN)/myotome phantom thorax -n 1 --seed 7 --recipe clinical --format dicom -o demo/phantom --overwrite
+	$(BIN)/myotome analyze demo/phantom/case_000007/dicom --bundle $(BUNDLE) -o demo/result --overwrite
 
 test: $(READY) ## run the tests
 	@scripts/test

@@ -13,6 +13,7 @@ from myotome import __version__
 from myotome.cli.analyze import analyze
 from myotome.cli.info import info
 from myotome.cli.measure import measure
+from myotome.cli.phantom import phantom
 from myotome.errors import MyotomeError
 
 __all__ = ["app", "main"]
@@ -22,9 +23,9 @@ Measure muscle on CT: volumes and densities, per muscle and side.
 
 A first try, from a phantom to its measurements:
 
-    myotome phantom thorax -n 1 -o people --seed 7 --format dicom
+    myotome phantom thorax -n 1 --seed 7 --recipe clinical --format dicom -o people
 
-    myotome analyze people/thorax_0007 --bundle respiratory_muscle_ct_segmentation -o result
+    myotome analyze people/case_000007/dicom --bundle respiratory_muscle_ct_segmentation -o result
 
 Research use only: not a medical device.
 """
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(analyze)
 app.command()(measure)
+app.add_typer(phantom, name="phantom")
 app.command()(info)
 
 
