@@ -1,0 +1,153 @@
+"""Folders of phantoms: image, label map, truth table and data list, one case at a time, resumable."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from myotome import __version__
+from myotome.errors import InputError, OutputError
+from myotome.geometry import Grid, Volume
+from myotome.io import write_label_map, write_volume
+from myotome.io.atomic import atomic_path
+from myotome.phantoms.thorax import Scan, make_ideal_thorax, make_scan, make_thorax
+from myotome.structures import LabelMap, read_label_schema
+
+__all__ = ["RECIPES", "PhantomRequest", "write_phantoms"]
+
+RECIPES = ("acquired", "clinical", "training")
+_VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class PhantomRequest:
+    """What to make: ``count`` thoraces of seeds ``seed``, ``seed + 1`` ... under ``output``.
+
+    ``acquired`` draws from the whole acquisition range, ``clinical`` is one plain 5 mm acquisition, ``training`` is
+    ideal anatomy (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible) that the training
+    transforms scan.
+    """
+
+    output: Path
+    count: int = 1
+    seed: int = 0
+    recipe: str = "acquired"
+    image_format: str = "nifti"
+    overwrite: bool = False
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise InputError(f"recipe '{self.recipe}' is not one of {', '.join(RECIPES)}.")
+        if self.image_format not in ("nifti", "dicom"):
+            raise InputError(f"image format '{self.image_format}' is neither nifti nor dicom.")
+        if self.recipe == "training" and self.image_format == "dicom":
+            raise InputError("the training recipe is written as NIfTI: leave out the DICOM format.")
+        if self.count < 1:
+            raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
+
+
+def write_phantoms(
+    request: PhantomRequest, progress: Callable[[int, int, str], None] | None = None
+) -> list[Path]:
+    """Make the cases that are missing, then the truth table and the data list.
+
+    Returns
+    -------
+    list of Path : the folder of each case.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds something else and ``overwrite`` is not set.
+    """
+    identity = {"recipe": request.recipe, "format": request.image_format, "version": __version__}
+    _claim(request, identity)
+    seeds = [request.seed + index for index in range(request.count)]
+    folders = [request.output / f"case_{seed:06d}" for seed in seeds]
+    missing = [(seed, folder) for seed, folder in zip(seeds, folders, strict=True) if not _is_complete(folder)]
+    done = request.count - len(missing)
+    if progress:
+        progress(done, request.count, "phantoms")
+    if request.jobs > 1 and len(missing) > 1:
+        with ProcessPoolExecutor(request.jobs) as pool:
+            jobs = [pool.submit(_write_case, request, seed, folder) for seed, folder in missing]
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                if progress:
+                    progress(done, request.count, "phantoms")
+    else:
+        for seed, folder in missing:
+            _write_case(request, seed, folder)
+            done += 1
+            if progress:
+                progress(done, request.count, "phantoms")
+    _write_tables(request, folders)
+    return folders
+
+
+def _claim(request: PhantomRequest, identity: dict[str, Any]) -> None:
+    marker = request.output / "phantoms.json"
+    if request.output.exists() and any(request.output.iterdir()):
+        same = marker.is_file() and json.loads(marker.read_text()) == identity
+        if not same and not request.overwrite:
+            raise OutputError(f"{request.output} holds something else: choose another folder or give --overwrite.")
+        if not same:
+            shutil.rmtree(request.output)
+    try:
+        request.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{request.output} cannot be made ({error.strerror}): choose a folder you can write.") from error
+    with atomic_path(marker) as temporary:
+        temporary.write_text(json.dumps(identity, indent=1))
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "truth.json").is_file()
+
+
+def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
+    """One case; ``truth.json`` comes last and marks it complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if request.recipe == "training":
+        hu, labels, affine = make_ideal_thorax(seed, spread=2.0 if seed % 2 else 1.0)
+        grid = Grid(hu.shape, affine)
+        write_volume(folder / "image.nii", Volume(hu, grid))
+        write_label_map(folder / "labels.nii", LabelMap(labels, grid, read_label_schema()))
+        truth: dict[str, Any] = {"seed": seed}
+    else:
+        case = make_thorax(seed, make_scan(seed) if request.recipe == "acquired" else Scan())
+        if request.image_format == "dicom":
+            from myotome.io.dicom_series import write_dicom_series
+
+            write_dicom_series(folder / "dicom", case.volume)
+        else:
+            write_volume(folder / "image.nii.gz", case.volume)
+        write_label_map(folder / "labels.nii.gz", case.label_map)
+        truth = case.truth
+    with atomic_path(folder / "truth.json") as temporary:
+        temporary.write_text(json.dumps(truth, indent=1))
+
+
+def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
+    rows = [{"case": folder.name, **json.loads((folder / "truth.json").read_text())} for folder in folders]
+    with atomic_path(request.output / "truth.csv") as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    suffix = ".nii" if request.recipe == "training" else ".nii.gz"
+    image = "dicom" if request.image_format == "dicom" else f"image{suffix}"
+    entries = [{"image": f"{folder.name}/{image}", "label": f"{folder.name}/labels{suffix}"} for folder in folders]
+    held_out = int(np.ceil(_VALIDATION_SHARE * len(entries))) if len(entries) > 1 else 0
+    datalist = {"training": entries[: len(entries) - held_out], "validation": entries[len(entries) - held_out :]}
+    with atomic_path(request.output / "datalist.json") as temporary:
+        temporary.write_text(json.dumps(datalist, indent=1))

@@ -1,0 +1,1 @@
+"""Digital reference objects: synthetic anatomy whose truth is known exactly."""
