@@ -18,9 +18,9 @@ _COLUMNS = (
     ("volume\nmL", "volume", "total", 1),
     ("density\nHU", "density", "mean", 1),
     ("SD\nHU", "density", "sd", 1),
-    ("muscle\n%", "nama_share", "total", 1),
-    ("fat-laden\n%", "lama_share", "total", 1),
-    ("fat\n%", "imat_share", "total", 1),
+    ("normal\n%", "nama_share", "share", 1),
+    ("fat-laden\n%", "lama_share", "share", 1),
+    ("fat\n%", "imat_share", "share", 1),
 )
 _SIDES = ("right", "left", "both")
 
