@@ -1,0 +1,198 @@
+"""What to beware of in a case: cut-off structures, thick slices, contrast, metal."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import label as label_components
+from scipy.ndimage import minimum_filter
+
+from myotome.biomarkers.coarse import CoarseCase
+from myotome.geometry import Volume
+from myotome.structures import LabelMap
+
+__all__ = [
+    "DIRECTIONS",
+    "PADDING_HU",
+    "contrast_suspected",
+    "find_contacts",
+    "find_padding_value",
+    "metal_present",
+    "thick_slices",
+    "truncation_flags",
+]
+
+DIRECTIONS = ("right", "left", "anterior", "posterior")
+PADDING_HU = -1500
+THICK_SLICE_MM = 5.0
+METAL_HU = 2500
+BLOOD_HU = 100
+
+_REACH_MM = 1.5
+_SMALLEST_CONTACT_MM2 = 10.0
+_SMALLEST_CONTACT_SHARE = 0.3
+_SMALLEST_METAL_MM3 = 20.0
+_SMALLEST_POOL_MM3 = 3000.0
+_VESSEL_MM = 15.0
+_SPINE_DEPTH_MM = 75.0
+_MEDIASTINUM_MM = 90.0
+_SLAB = 32
+_NO_CONTRAST = {"", "no", "n", "none", "no contrast", "non-contrast", "without", "without contrast", "unenhanced"}
+
+
+def find_padding_value(image: np.ndarray) -> float | None:
+    """Value that fills the image outside the reconstruction circle: what a corner of the middle slice is filled with.
+
+    ``None`` when no 4 x 4 corner holds one value only.
+    """
+    middle = image[..., image.shape[2] // 2]
+    corners = [middle[x, y] for x in (slice(None, 4), slice(-4, None)) for y in (slice(None, 4), slice(-4, None))]
+    filled = [corner.flat[0].item() for corner in corners if (corner == corner.flat[0]).all()]
+    return max(filled, key=filled.count) if filled else None
+
+
+def find_contacts(
+    codes: np.ndarray, image: np.ndarray, padding_value: float | None, affine: np.ndarray, code_count: int
+) -> np.ndarray:
+    """Count, per code, the labelled voxels that lie at the edge of the field of view in one axial slice.
+
+    The edge is the border of the image and the border of its padding: voxels of -1500 HU or below, and voxels of the
+    padding value that hang together with a corner. At the edge is within 1.5 mm of it, at least one voxel.
+
+    Parameters
+    ----------
+    codes : (x, y) array, 0 for background, in RAS order
+    image : (x, y) HU
+
+    Returns
+    -------
+    (code_count, 4) counts towards right, left, anterior, posterior
+    """
+    spacing = np.linalg.norm(affine[:3, :2], axis=0)
+    reach = [max(1, round(_REACH_MM / step)) for step in spacing]
+    found = np.zeros((code_count, len(DIRECTIONS)), np.int64)
+    box = _bounding_box(codes, reach)
+    outside = _padding_mask(image[box], codes[box], reach, padding_value)
+    if outside is not None and outside == "connected":
+        components, _ = label_components(image == padding_value)
+        corners = {int(components[x, y]) for x in (0, -1) for y in (0, -1)} - {0}
+        outside = (np.isin(components, list(corners)) | (image <= PADDING_HU))[box]
+    cropped = codes[box]
+    for column, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
+        at_edge = _near_border(codes, axis, step, reach[axis])[box]
+        if outside is not None:
+            at_edge |= _near_mask(outside, axis, step, reach[axis])
+        found[:, column] = np.bincount(cropped[at_edge & (cropped > 0)], minlength=code_count)[:code_count]
+    return found
+
+
+def _bounding_box(codes: np.ndarray, margin: list[int]) -> tuple[slice, slice]:
+    box = []
+    for axis in (0, 1):
+        used = np.flatnonzero(codes.any(axis=1 - axis))
+        box.append(slice(max(0, used[0] - margin[axis]), used[-1] + margin[axis] + 1))
+    return box[0], box[1]
+
+
+def _padding_mask(image: np.ndarray, codes: np.ndarray, reach: list[int], padding_value: float | None):
+    """Mask of the padding near the labels, ``None`` when there is none, ``"connected"`` when that must be checked."""
+    empty = image <= PADDING_HU
+    if padding_value is not None and padding_value > PADDING_HU:
+        constant = image == padding_value
+        labelled = codes > 0
+        for axis in (0, 1):
+            for step in (1, -1):
+                if (_near_mask(constant, axis, step, reach[axis]) & labelled).any():
+                    return "connected"
+    return empty if empty.any() else None
+
+
+def _near_mask(mask: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray:
+    """Voxels with a voxel of the mask at most ``reach`` indices further along an axis."""
+    near = np.zeros_like(mask)
+    mask, result = np.moveaxis(mask, axis, 0), np.moveaxis(near, axis, 0)
+    for shift in range(1, min(reach, mask.shape[0] - 1) + 1):
+        if step > 0:
+            result[:-shift] |= mask[shift:]
+        else:
+            result[shift:] |= mask[:-shift]
+    return near
+
+
+def _near_border(codes: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray:
+    near = np.zeros(codes.shape, bool)
+    np.moveaxis(near, axis, 0)[slice(-reach, None) if step > 0 else slice(None, reach)] = True
+    return near
+
+
+def truncation_flags(contact: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[str, ...]:
+    """Flags ``truncated_right`` ... of one structure and side, from its contacts.
+
+    A direction is flagged when at least 10 mm2 of the structure's border lie at the edge of the field of view there,
+    and at least 30 % of all its contact: an arc at 45 degrees is cut in two directions, one at 20 degrees in one.
+
+    Parameters
+    ----------
+    contact : (4,) counts towards right, left, anterior, posterior
+    spacing_mm : along left-right, posterior-anterior and inferior-superior
+    """
+    faces_mm2 = np.array([spacing_mm[1], spacing_mm[1], spacing_mm[0], spacing_mm[0]]) * spacing_mm[2]
+    reach = [max(1, round(_REACH_MM / spacing_mm[axis])) for axis in (0, 0, 1, 1)]
+    area = contact * faces_mm2 / reach
+    if area.sum() == 0:
+        return ()
+    cut = (area >= _SMALLEST_CONTACT_MM2) & (area >= _SMALLEST_CONTACT_SHARE * area.sum())
+    return tuple(f"truncated_{name}" for name, flagged in zip(DIRECTIONS, cut, strict=True) if flagged)
+
+
+def thick_slices(volume: Volume) -> bool:
+    """True when slices lie more than 5 mm apart, or are more than 5 mm thick by their header."""
+    thickness = volume.acquisition.slice_thickness_mm or 0.0
+    return max(thickness, volume.grid.spacing_mm[volume.grid.axis("IS")]) > THICK_SLICE_MM + 1e-3
+
+
+def contrast_suspected(volume: Volume, label_map: LabelMap, coarse: CoarseCase) -> bool:
+    """True when the header names a contrast agent, or the blood in the mediastinum is denser than 100 HU.
+
+    Blood without contrast is 30-60 HU and stays below 80 HU even at a high haematocrit; in the portal venous phase the
+    aorta and the heart reach 120-180 HU. So a pool above 100 HU is enhanced: at least 3 mL of places whose whole
+    neighbourhood of 15 mm is above 100 HU in block means of 5 mm (which takes noise away). Ribs, sternum, calcium
+    and leads are thinner than that; vertebral bodies are excluded by place: a pool counts only within 90 mm of the
+    erector spinae's middle and more than 75 mm in front of it, slice by slice. Weak, late enhancement (below 100 HU) is
+    not seen, and without erector spinae only the header is used.
+    """
+    agent = (volume.acquisition.contrast_agent or "").strip().lower()
+    if agent not in _NO_CONTRAST:
+        return True
+    spine = [structure.index for structure in label_map.schema.structures if structure.name == "erector_spinae"]
+    muscle = np.isin(coarse.labels, spine)
+    if not muscle.any():
+        return False
+    size = 2 * np.floor(_VESSEL_MM / 2 / coarse.spacing_mm).astype(int) + 1
+    pool = minimum_filter(coarse.density_hu, size=size, mode="constant", cval=-1000) > BLOOD_HU
+    count = 0
+    for z in np.flatnonzero(pool.any(axis=(0, 1)) & muscle.any(axis=(0, 1))):
+        behind = np.argwhere(muscle[..., z]).mean(axis=0) * coarse.spacing_mm[:2]
+        x_mm, y_mm = (np.argwhere(pool[..., z]) * coarse.spacing_mm[:2] - behind).T
+        count += int(((y_mm > _SPINE_DEPTH_MM) & (np.abs(x_mm) < _MEDIASTINUM_MM)).sum())
+    return bool(count * np.prod(coarse.spacing_mm) >= _SMALLEST_POOL_MM3)
+
+
+def metal_present(volume: Volume) -> bool:
+    """True when at least 20 mm3 above 2500 HU hang together: denser than any bone of the trunk.
+
+    Cortical bone stays below 2000 HU; steel and titanium saturate a 12-bit scanner at 3071 HU.
+    """
+    array = np.moveaxis(volume.array, volume.grid.axis("IS"), -1)
+    smallest = max(2, _SMALLEST_METAL_MM3 / volume.grid.voxel_volume_mm3)
+    found = []
+    for start in range(0, array.shape[-1], _SLAB):
+        found.append(np.argwhere(array[..., start : start + _SLAB] > METAL_HU))
+        found[-1][:, 2] += start
+    positions = np.concatenate(found)
+    if len(positions) < smallest:
+        return False
+    low = positions.min(axis=0)
+    mask = np.zeros(positions.max(axis=0) - low + 1, bool)
+    mask[tuple((positions - low).T)] = True
+    components, count = label_components(mask, np.ones((3, 3, 3)))
+    return bool(count and np.bincount(components.ravel())[1:].max() >= smallest)
