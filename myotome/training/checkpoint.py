@@ -1,0 +1,200 @@
+"""Training that stops and resumes anywhere: the state of a stage, and the cascade's weights that others load."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from myotome.errors import BundleError
+from myotome.training.stages import AveragedWeights
+
+__all__ = ["StageCheckpoint", "StageFiles", "TrainingProgress", "copy_fitting_weights", "read_weights", "write_weights"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StageFiles:
+    """Where a stage reads and writes: the whole cascade's ``weights``, and its own ``checkpoint``."""
+
+    weights: str
+    checkpoint: str
+
+
+def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """Load a state dict into a module, strictly.
+
+    Raises
+    ------
+    BundleError
+        When the file is missing, is not a state dict of plain tensors, or belongs to another network.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BundleError(f"no weights at {path}: train the bundle, or download its model.pt to that place.")
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise BundleError(f"{path} is not a readable weights file ({type(error).__name__}): download it again.") from error
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} holds weights of another network: use the model.pt of this bundle.") from error
+    return module
+
+
+def write_weights(state: dict[str, Any], path: str | Path) -> str:
+    """Write a state dict whole or not at all; returns the file's sha256."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(state, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@torch.no_grad()
+def copy_fitting_weights(target: nn.Module, source: nn.Module) -> int:
+    """Start ``target`` from ``source`` wherever names and shapes fit; returns the number of tensors copied.
+
+    A convolution with more input channels takes the source's channels first and keeps its own start, made ten times
+    smaller, for the rest.
+    """
+    given, copied = source.state_dict(), 0
+    for key, value in target.state_dict().items():
+        start = given.get(key)
+        if start is None or start.ndim != value.ndim:
+            continue
+        if start.shape == value.shape:
+            value.copy_(start)
+        elif value.ndim == 4 and value.shape[0] == start.shape[0] and value.shape[1] > start.shape[1]:
+            value.mul_(0.1)[:, : start.shape[1]] = start
+        else:
+            continue
+        copied += 1
+    return copied
+
+
+class StageCheckpoint:
+    """Resumes a stage at the start of a run, saves it every epoch and when time is up; a handler of the trainer.
+
+    The checkpoint holds everything a run needs to go on; the weights file holds the whole cascade's state dict with
+    this stage's averaged weights in it. A stage that is already complete does nothing.
+
+    Parameters
+    ----------
+    stage, cascade : what is trained (see :meth:`RespiratoryCascade.stage`), and the cascade it is part of.
+    average : the stage's averaged weights.
+    parts : optimiser and scheduler, by name; each has ``state_dict`` and ``load_state_dict``.
+    files : where to read and write.
+    max_minutes : stop after this long, to be resumed later; 0 never stops early.
+    """
+
+    def __init__(
+        self,
+        cascade: nn.Module,
+        average: AveragedWeights,
+        parts: dict[str, Any],
+        files: StageFiles,
+        max_minutes: float = 0,
+    ) -> None:
+        self.cascade, self.average, self.parts, self.files = cascade, average, parts, files
+        self.max_minutes = max_minutes
+        self._begun = time.monotonic()
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self.resume)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        if self.max_minutes:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._watch_clock)
+
+    def resume(self, engine: Any) -> None:
+        path = Path(self.files.checkpoint)
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=engine.state.device, weights_only=True)
+        _unwrap(engine.network).load_state_dict(state["network"])
+        self.average.average.update(state["average"])
+        self.average.updates = state["updates"]
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        iteration = state["iteration"]
+        engine.state.iteration, engine.state.epoch = iteration, iteration // engine.state.epoch_length
+        loader = engine.data_loader
+        loader.dataset.start = iteration * loader.batch_size
+        _LOG.info("resumed at iteration %d of %d", iteration, engine.state.epoch_length * engine.state.max_epochs)
+
+    def save(self, engine: Any) -> None:
+        state = {
+            "network": _unwrap(engine.network).state_dict(),
+            "average": self.average.average,
+            "updates": self.average.updates,
+            "iteration": engine.state.iteration,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+        }
+        write_weights(state, self.files.checkpoint)
+        self.average.swap()
+        try:
+            weights = {key: value.contiguous().cpu() for key, value in self.cascade.state_dict().items()}
+        finally:
+            self.average.swap()
+        write_weights(weights, self.files.weights)
+
+    def _watch_clock(self, engine: Any) -> None:
+        if time.monotonic() - self._begun > 60 * self.max_minutes:
+            self.save(engine)
+            _LOG.info("stopped at iteration %d: time is up; run again to go on", engine.state.iteration)
+            engine.terminate()
+
+
+class TrainingProgress:
+    """One line every ``interval`` iterations: loss, megavoxels per second, minutes left; a handler of the trainer."""
+
+    def __init__(self, stage: str, interval: int = 20) -> None:
+        self.stage, self.interval = stage, interval
+        self._losses: list[torch.Tensor] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+
+    def _start(self, engine: Any) -> None:
+        self._since = time.monotonic()
+
+    def _count(self, engine: Any) -> None:
+        state = engine.state
+        self._losses.append(state.output["loss"])
+        if state.iteration % self.interval:
+            return
+        now, count = time.monotonic(), len(self._losses)
+        seconds = (now - self._since) / count
+        left = (state.epoch_length * state.max_epochs - state.iteration) * seconds / 60
+        speed = state.batch["label"].numel() / seconds / 1e6
+        loss = float(torch.stack(self._losses).mean())
+        _LOG.info(
+            "%s %d/%d loss %.4f %.2f Mvoxel/s %.0f min left",
+            self.stage,
+            state.iteration,
+            state.epoch_length * state.max_epochs,
+            loss,
+            speed,
+            left,
+        )
+        self._losses.clear()
+        self._since = now
+
+
+def _unwrap(network: nn.Module) -> nn.Module:
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
