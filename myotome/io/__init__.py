@@ -1,0 +1,124 @@
+"""Images and label maps in and out. What reads a format is imported when it is first needed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from myotome.errors import InputError
+from myotome.geometry import Volume
+from myotome.structures import LabelMap, LabelSchema
+
+__all__ = ["read_label_map", "read_volume", "write_label_map", "write_volume"]
+
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+
+def _is_nifti_name(path: Path) -> bool:
+    return path.name.lower().endswith(_NIFTI_SUFFIXES)
+
+
+def read_volume(path: Path | str, *, series_uid: str | None = None) -> Volume:
+    """Read a CT from a DICOM folder, a zip of one, a NIfTI file, or one DICOM file (multi-frame, or its whole series).
+
+    Parameters
+    ----------
+    path : the folder or file
+    series_uid : which DICOM series to take where several are there
+
+    Raises
+    ------
+    InputError
+        When there is nothing there, it is not an image, or it cannot be measured; the sentence says which.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return _read_folder(path, series_uid)
+        if not path.is_file():
+            raise InputError(f"there is nothing at '{path}': check the path.")
+        return _read_file(path, series_uid)
+    except PermissionError as error:
+        raise InputError(f"'{path.name}' may not be read: ask for permission, or copy it elsewhere.") from error
+
+
+def _read_folder(folder: Path, series_uid: str | None) -> Volume:
+    from myotome.io.dicom_series import read_dicom_series
+
+    return read_dicom_series(folder, series_uid=series_uid)
+
+
+def _read_file(path: Path, series_uid: str | None) -> Volume:
+    from zipfile import is_zipfile
+
+    if path.suffix.lower() == ".zip" or (not _is_nifti_name(path) and is_zipfile(path)):
+        return _read_archive(path, series_uid)
+    if not _is_nifti_name(path):
+        from myotome.io.dicom_files import is_dicom
+
+        if is_dicom(path):
+            from myotome.io.dicom_series import read_dicom_file
+
+            return read_dicom_file(path, series_uid=series_uid)
+    from myotome.io.nifti import read_nifti
+
+    return read_nifti(path)
+
+
+def _read_archive(path: Path, series_uid: str | None) -> Volume:
+    """A zip holds a DICOM series, or one NIfTI image."""
+    from myotome.io.archive import unpacked
+
+    with unpacked(path) as folder:
+        images = [
+            Path(root, name) for root, _, names in os.walk(folder) for name in names if _is_nifti_name(Path(name))
+        ]
+        if len(images) > 1:
+            raise InputError(f"the archive '{path.name}' holds {len(images)} NIfTI images: give one of them.")
+        if images:
+            from myotome.io.nifti import read_nifti
+
+            return read_nifti(images[0])
+        try:
+            return _read_folder(folder, series_uid)
+        except InputError as error:
+            raise type(error)(str(error).replace(folder.name, path.name)) from error
+
+
+def read_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
+    """Read a label map in the numbering of a schema from a NIfTI file.
+
+    Raises
+    ------
+    InputError
+        When it is not a label map, or holds labels the schema does not know.
+    """
+    from myotome.io.nifti import read_nifti_label_map
+
+    return read_nifti_label_map(path, schema)
+
+
+def write_volume(path: Path | str, volume: Volume) -> None:
+    """Write a volume as NIfTI (``.nii`` or ``.nii.gz``); the same volume gives the same bytes.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    from myotome.io.nifti import write_nifti
+
+    write_nifti(path, volume)
+
+
+def write_label_map(path: Path | str, label_map: LabelMap) -> None:
+    """Write a label map as NIfTI (``.nii`` or ``.nii.gz``); the same label map gives the same bytes.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    from myotome.io.nifti import write_nifti_label_map
+
+    write_nifti_label_map(path, label_map)

@@ -1,0 +1,303 @@
+"""DICOM series in: the right series of a folder, through the geometry gate, as a volume in Hounsfield units."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from myotome.errors import GeometryError, InputError
+from myotome.geometry import Acquisition, Grid, Volume
+from myotome.io.dicom_files import IMAGE_CLASSES, Frame, find_value, iter_headers, make_frames, read_frames
+from myotome.io.dicom_geometry import arrange_frames
+from myotome.io.dicom_kernels import is_sharp_kernel
+from myotome.io.dicom_writing import write_dicom_series
+
+__all__ = ["read_dicom_file", "read_dicom_series", "write_dicom_series"]
+
+_FEWEST_SLICES = 3
+_HOUNSFIELD_TYPES = ("", "HU", "US", "HU_MOD")
+_HEIGHT_RANGE_M = (0.5, 2.5)
+_DERIVED_WORDS = {
+    "SECONDARY",
+    "DERIVED",
+    "REFORMATTED",
+    "MPR",
+    "MIP",
+    "MINIP",
+    "PROJECTION IMAGE",
+    "AVERAGE",
+    "CSAMANIP",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Series:
+    """One series: its slices, and, once it has been through the gate, their order and place or the refusal."""
+
+    uid: str
+    frames: list[Frame]
+    affine: np.ndarray | None = None
+    refusal: InputError | None = None
+
+    @property
+    def header(self) -> Dataset:
+        return self.frames[0].header
+
+    @property
+    def description(self) -> str:
+        return _text(self.header.get("SeriesDescription")) or "no description"
+
+    def __str__(self) -> str:
+        number = _text(self.header.get("SeriesNumber")) or "?"
+        return f"series {number} '{self.description}' ({len(self.frames)} slices)"
+
+
+def read_dicom_series(folder: Path | str, *, series_uid: str | None = None, modality: str = "CT") -> Volume:
+    """Read one series from a folder: files at any depth, told by content, in any order, compressed or multi-frame.
+
+    Where several series of the modality are there, and `series_uid` does not name one, the first that differs decides:
+    a sound geometry before a faulty one, original before derived, axial before other orientations, a soft or standard
+    kernel before a sharp one, longer coverage (by over 5 mm), thinner slice distance. Two series that tie are refused,
+    and so are series of two patients or studies. What was chosen and left out is in ``acquisition.flags``
+    (``series_chosen:...``, ``series_left_out:...``).
+
+    Returns
+    -------
+    Volume
+        Array axes (column, row, slice), RAS+ affine; int16 where the rescale keeps whole numbers, else float32.
+        ``acquisition.headers`` has one data set per slice, or one in all for an enhanced multi-frame file.
+
+    Raises
+    ------
+    InputError
+        No DICOM, no series of the modality, only localizers, no rescale, several equal series, undecodable pixels.
+    GeometryError
+        The slices are not one regular, straight volume (see `arrange_frames`).
+    """
+    folder = Path(folder)
+    return _read(folder.name, iter_headers(folder), series_uid, modality)
+
+
+def read_dicom_file(path: Path | str, *, series_uid: str | None = None, modality: str = "CT") -> Volume:
+    """Read one DICOM file: the volume it holds when it is multi-frame, else the whole series it is a slice of.
+
+    The other slices are looked for in its folder. Raises as `read_dicom_series`.
+    """
+    path = Path(path)
+    headers = list(iter_headers(path))
+    header = headers[0][1]
+    if int(header.get("NumberOfFrames") or 1) == 1 and header.get("SOPClassUID") in IMAGE_CLASSES[modality]:
+        return read_dicom_series(
+            path.parent, series_uid=series_uid or str(header.get("SeriesInstanceUID") or ""), modality=modality
+        )
+    return _read(path.name, headers, series_uid, modality)
+
+
+def _read(name: str, headers: Iterable[tuple[Path, Dataset]], series_uid: str | None, modality: str) -> Volume:
+    every = _find_series(name, headers, modality)
+    chosen = _select(every, series_uid)
+    if chosen.refusal is not None:
+        raise chosen.refusal
+    _check_values(chosen, modality)
+    array = _read_array(chosen.frames)
+    flags = [*_choice_flags(chosen, every), *_header_flags(chosen)]
+    acquisition = replace(_read_acquisition(chosen), flags=tuple(flags))
+    return Volume(array, Grid(array.shape, chosen.affine), modality, acquisition)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    words = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
+    return "/".join(str(word).strip() for word in words)
+
+
+def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: str) -> list[_Series]:
+    """Every series of the modality with enough slices, each through the gate."""
+    groups: dict[str, list[Frame]] = {}
+    others: Counter[str] = Counter()
+    localizers = 0
+    for path, header in headers:
+        if header.get("SOPClassUID") not in IMAGE_CLASSES[modality]:
+            if "Rows" in header:
+                others[str(header.get("Modality") or "unknown")] += 1
+            else:
+                others["no image"] += 1
+            continue
+        for frame in make_frames(path, header):
+            if "LOCALIZER" in frame.image_type:
+                localizers += 1
+            else:
+                groups.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(frame)
+    series = [_Series(uid, frames) for uid, frames in groups.items() if len(frames) >= _FEWEST_SLICES]
+    if not series:
+        raise _nothing_to_read(name, modality, groups, others, localizers)
+    return [_through_gate(one) for one in series]
+
+
+def _nothing_to_read(
+    name: str, modality: str, groups: dict[str, list[Frame]], others: Counter[str], localizers: int
+) -> InputError:
+    if groups or localizers:
+        count = localizers or max(len(frames) for frames in groups.values())
+        return InputError(
+            f"'{name}' holds only a localizer or too few slices ({count} images, at least {_FEWEST_SLICES} "
+            "parallel slices are needed): give the axial series itself."
+        )
+    images = [f"{count} of modality {kind}" for kind, count in others.items() if kind != "no image"]
+    if images:
+        return InputError(f"'{name}' holds no {modality} images but {', '.join(images)}: give a {modality} series.")
+    if others:
+        return InputError(f"'{name}' holds DICOM files without images (reports?): give a {modality} series.")
+    return InputError(f"there is no DICOM file in '{name}': give the folder that holds the {modality} series.")
+
+
+def _through_gate(series: _Series) -> _Series:
+    try:
+        frames, affine = arrange_frames(series.frames)
+    except GeometryError as error:
+        return replace(series, refusal=GeometryError(f"{series}: {error}"))
+    return replace(series, frames=frames, affine=affine)
+
+
+def _rank(series: _Series) -> tuple:
+    """Sort key, best first."""
+    derived = any(set(frame.image_type) & _DERIVED_WORDS for frame in series.frames)
+    if series.affine is None:
+        return True, derived, 0, 0, 0, 0
+    normal = series.affine[:3, 2]
+    step_mm = float(np.linalg.norm(normal))
+    axial = abs(normal[2]) > 0.8 * step_mm
+    sharp = is_sharp_kernel(_text(find_value(series.header, "ConvolutionKernel", 0)))
+    coverage_mm = step_mm * len(series.frames)
+    return False, derived, not axial, sharp, -round(coverage_mm / 5), round(step_mm, 1)
+
+
+def _select(every: list[_Series], series_uid: str | None) -> _Series:
+    listing = "; ".join(f"{one} {one.uid}" for one in every)
+    how = "choose one by its series UID (--series-uid)"
+    if series_uid is not None:
+        for one in every:
+            if one.uid == series_uid:
+                return one
+        raise InputError(f"there is no series {series_uid} to measure here: {how}: {listing}.")
+    sources = {(_text(one.header.get("PatientID")), _text(one.header.get("StudyInstanceUID"))) for one in every}
+    if len(sources) > 1:
+        raise InputError(f"the folder holds {len(sources)} studies: give one study, or {how}: {listing}.")
+    ranked = sorted(every, key=_rank)
+    best = [one for one in ranked if _rank(one) == _rank(ranked[0])]
+    if len(best) > 1 and best[0].refusal is None:
+        raise InputError(f"the folder holds {len(best)} series that could be measured: {how}: {listing}.")
+    return best[0]
+
+
+def _check_values(series: _Series, modality: str) -> None:
+    """A CT says how its stored values become Hounsfield units."""
+    if modality != "CT":
+        return
+    if any(not frame.slope or frame.intercept is None for frame in series.frames):
+        raise InputError(
+            f"{series} has no rescale slope and intercept, so its values are not Hounsfield units: "
+            "export it again from the scanner or the archive."
+        )
+    kinds = {frame.rescale_type for frame in series.frames} - set(_HOUNSFIELD_TYPES)
+    if kinds:
+        raise InputError(
+            f"{series} holds {', '.join(sorted(kinds))} values, not Hounsfield units (a spectral or material map?): "
+            "give the plain CT series."
+        )
+
+
+def _read_array(frames: list[Frame]) -> np.ndarray:
+    """(columns, rows, slices) array in units: one pass over the slices, never a float64 volume."""
+    rows, columns = frames[0].shape
+    slopes = np.array([1.0 if frame.slope is None else frame.slope for frame in frames])
+    intercepts = np.array([frame.intercept or 0.0 for frame in frames])
+    whole = bool((slopes % 1 == 0).all() and (intercepts % 1 == 0).all())
+    array = np.empty((len(frames), rows, columns), np.int16 if whole else np.float32)
+    for k, stored in enumerate(read_frames(frames)):
+        if array.dtype == np.int16 and stored.dtype.kind in "iu":
+            values = stored.astype(np.int32) * int(slopes[k]) + int(intercepts[k])
+            if values.min() < -32768 or values.max() > 32767:
+                array = array.astype(np.float32)
+        else:
+            values = stored * np.float32(slopes[k]) + np.float32(intercepts[k])
+        array[k] = values
+    return array.transpose(2, 1, 0)
+
+
+def _clean(text: str) -> str:
+    return " ".join("".join(" " if character in ";|,\n\r\t" else character for character in text).split())
+
+
+def _choice_flags(chosen: _Series, every: list[_Series]) -> list[str]:
+    others = [one for one in every if one is not chosen]
+    if not others:
+        return []
+    flags = [f"series_chosen:{_clean(str(chosen))}"]
+    return flags + [f"series_left_out:{_clean(str(one))}{' faulty geometry' * bool(one.refusal)}" for one in others]
+
+
+def _header_flags(series: _Series) -> list[str]:
+    """What the header warns of: slices that do not touch, numbers that skip, lossy compression."""
+    flags = []
+    thickness_mm = _number(find_value(series.header, "SliceThickness", 0))
+    step_mm = float(np.linalg.norm(series.affine[:3, 2]))
+    if thickness_mm and thickness_mm < 0.95 * step_mm:
+        flags.append("gap_between_slices")
+    numbers = [frame.header.get("InstanceNumber") for frame in series.frames]
+    if len({frame.path for frame in series.frames}) == len(numbers) and all(number is not None for number in numbers):
+        values = np.unique([int(number) for number in numbers])
+        if len(values) == len(numbers) and values[-1] - values[0] >= len(numbers):
+            flags.append("instance_numbers_skip")
+    if any(frame.header.get("LossyImageCompression") == "01" for frame in series.frames):
+        flags.append("lossy_compression")
+    return flags
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _read_acquisition(series: _Series) -> Acquisition:
+    header = series.header
+
+    def text(keyword: str) -> str | None:
+        return _text(find_value(header, keyword, 0)) or None
+
+    def number(keyword: str) -> float | None:
+        return _number(find_value(header, keyword, 0))
+
+    height_m = _number(header.get("PatientSize"))
+    if height_m is not None and not _HEIGHT_RANGE_M[0] <= height_m <= _HEIGHT_RANGE_M[1]:
+        height_m = None
+    one_per_file = len({frame.path for frame in series.frames}) == len(series.frames)
+    headers = [frame.header for frame in series.frames] if one_per_file else [*_distinct_headers(series.frames)]
+    return Acquisition(
+        subject_id=text("PatientID"),
+        study_uid=text("StudyInstanceUID"),
+        series_uid=series.uid or None,
+        series_description=text("SeriesDescription"),
+        tube_voltage_kv=number("KVP"),
+        kernel=text("ConvolutionKernel"),
+        slice_thickness_mm=number("SliceThickness"),
+        contrast_agent=text("ContrastBolusAgent"),
+        manufacturer=text("Manufacturer"),
+        height_m=height_m,
+        reconstruction_diameter_mm=number("ReconstructionDiameter"),
+        headers=tuple(headers),
+    )
+
+
+def _distinct_headers(frames: list[Frame]) -> list[Dataset]:
+    return list({frame.path: frame.header for frame in frames}.values())

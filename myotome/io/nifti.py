@@ -1,0 +1,199 @@
+"""NIfTI images in, label maps and volumes out. The only place that knows nibabel."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import Opener
+from nibabel.spatialimages import HeaderDataError
+
+from myotome.errors import GeometryError, InputError
+from myotome.geometry import Acquisition, Grid, Volume
+from myotome.io.atomic import atomic_path
+from myotome.structures import LabelMap, LabelSchema
+
+__all__ = ["read_nifti", "read_nifti_label_map", "write_nifti", "write_nifti_label_map"]
+
+_DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
+_MILLIMETRE_CODES = (0, 2)  # xyzt_units & 7: unknown (read as mm, as every reader does) and mm
+_SPACING_TOLERANCE = 0.01
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"'{path.name}' is damaged or cut short: copy it again from its source.")
+
+
+def _read_raw_header(path: Path) -> nibabel.Nifti1Header:
+    """The header as it is written, before nibabel mends it (it would turn a negative spacing positive)."""
+    not_an_image = InputError(f"'{path.name}' is not an image: give a NIfTI file, a DICOM folder or a zip of one.")
+    try:
+        with Opener(str(path)) as file:
+            start = file.read(544)
+    except _DAMAGED as error:
+        raise (_damaged(path) if path.suffix == ".gz" and _is_gzip(path) else not_an_image) from error
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        size = kind.template_dtype.itemsize
+        if len(start) < size:
+            continue
+        header = kind(start[:size], check=False)
+        if int(header["sizeof_hdr"]) == size and header["magic"].item()[:2] in (b"n+", b"ni"):
+            return header
+    raise not_an_image
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _check_header(header: nibabel.Nifti1Header, path: Path) -> None:
+    """Refuse what cannot be measured, each with its sentence."""
+    rank = int(header["dim"][0])
+    shape = [int(size) for size in header["dim"][1 : rank + 1]]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    if len(shape) != 3 or min(shape) < 1:
+        raise GeometryError(
+            f"'{path.name}' is {len(shape)}-dimensional (shape {'x'.join(map(str, shape))}): give one 3-D volume."
+        )
+    spacing = [float(size) for size in header["pixdim"][1:4]]
+    if not all(np.isfinite(size) and size > 0 for size in spacing):
+        raise GeometryError(
+            f"'{path.name}' has a voxel spacing of {' x '.join(f'{size:g}' for size in spacing)} mm, which is zero or "
+            "negative along an axis: rewrite it with its true spacing."
+        )
+    if int(header["xyzt_units"]) & 7 not in _MILLIMETRE_CODES:
+        raise GeometryError(f"'{path.name}' is not measured in millimetres: rewrite it with its spacing in mm.")
+    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+        raise GeometryError(
+            f"'{path.name}' does not say how its voxels lie in the patient (sform and qform are both unset): "
+            "convert it again from DICOM."
+        )
+
+
+def _check_affine(affine: np.ndarray, header: nibabel.Nifti1Header, path: Path) -> None:
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if np.isfinite(lengths).all() and not np.allclose(lengths, header["pixdim"][1:4], rtol=_SPACING_TOLERANCE):
+        stated, implied = (" x ".join(f"{size:.4g}" for size in sizes) for sizes in (header["pixdim"][1:4], lengths))
+        raise GeometryError(
+            f"'{path.name}' gives two spacings, {stated} mm in pixdim and {implied} mm in its sform: "
+            "rewrite it with its true spacing."
+        )
+
+
+def _rescaled(image: nibabel.Nifti1Image) -> np.ndarray:
+    """Voxels in their unit: the stored type where it is enough, else int16 or float32, never float64."""
+    stored = np.asanyarray(image.dataobj.get_unscaled())
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    if stored.dtype.kind not in "iuf":
+        raise InputError("the image holds colours or complex numbers: give one with a single intensity per voxel.")
+    if not stored.dtype.isnative:
+        stored = stored.astype(stored.dtype.newbyteorder("="))
+    if (slope, intercept) != (1, 0) or stored.dtype.kind == "f" or stored.dtype.itemsize > 2:
+        whole = stored.dtype.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer()
+        if whole and stored.size:
+            ends = [int(value) * int(slope) + int(intercept) for value in (stored.min(), stored.max())]
+            if min(ends) >= -32768 and max(ends) <= 32767:
+                return (stored.astype(np.int32) * int(slope) + int(intercept)).astype(np.int16)
+        stored = stored.astype(np.float32)
+        if (slope, intercept) != (1, 0):
+            stored = stored * np.float32(slope) + np.float32(intercept)
+    return stored
+
+
+def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file '{path.name}': check the path.")
+    header = _read_raw_header(path)
+    _check_header(header, path)
+    try:
+        image = nibabel.load(path)
+        array = _rescaled(image)
+    except (ImageFileError, HeaderDataError, *_DAMAGED) as error:
+        raise _damaged(path) from error
+    array = array.reshape(array.shape[:3])
+    _check_affine(image.affine, header, path)
+    grid = Grid(array.shape, image.affine)
+    if array.dtype.kind == "f":
+        wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+        if wrong:
+            raise InputError(f"'{path.name}' has {wrong} voxels that are NaN or infinite: mend the file it came from.")
+    return array, grid
+
+
+def read_nifti(path: Path | str, *, modality: str = "CT") -> Volume:
+    """Read one NIfTI image (``.nii`` or ``.nii.gz``) with its rescale applied.
+
+    Returns
+    -------
+    Volume
+        Array in the file's own axis order, int16 or smaller where that is exact and float32 otherwise. A CT that
+        has no voxel below 0 gets the flag ``no_value_below_zero``: its numbers are perhaps not Hounsfield units.
+
+    Raises
+    ------
+    InputError
+        When it is not a NIfTI file, is cut short, or holds colours, NaN or infinite values.
+    GeometryError
+        When it is not 3-D, or its spacing or affine cannot be right (zero, negative, contradictory, sheared, unset).
+    """
+    array, grid = _load(path)
+    flags = ("no_value_below_zero",) if modality == "CT" and array.size and array.min() >= 0 else ()
+    return Volume(array, grid, modality, Acquisition(flags=flags))
+
+
+def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
+    """Read a label map; values must be whole numbers that the schema knows.
+
+    Raises
+    ------
+    InputError, GeometryError
+        As `read_nifti`, and when a voxel is not a whole number from 0 to 255 or not in the schema.
+    """
+    array, grid = _load(path)
+    labels = array.astype(np.uint8)
+    if not np.array_equal(labels, array):
+        raise InputError(
+            f"'{Path(path).name}' is not a label map: it holds values that are not whole numbers from 0 to 255."
+        )
+    return LabelMap(labels, grid, schema)
+
+
+def _write(path: Path | str, array: np.ndarray, grid: Grid) -> None:
+    """Write an image so that the same voxels always give the same bytes (no time or name in the gzip header)."""
+    image = nibabel.Nifti1Image(array, grid.affine)
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        if Path(path).suffix == ".gz":
+            with gzip.GzipFile(filename="", mode="wb", compresslevel=4, fileobj=file, mtime=0) as stream:
+                image.to_stream(stream)
+        else:
+            image.to_stream(file)
+
+
+def write_nifti(path: Path | str, volume: Volume) -> None:
+    """Write a volume in its own type and grid.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written; nothing half-written is left.
+    """
+    _write(path, volume.array, volume.grid)
+
+
+def write_nifti_label_map(path: Path | str, label_map: LabelMap) -> None:
+    """Write a label map as uint8 on its grid; equal label maps give equal bytes.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written; nothing half-written is left.
+    """
+    _write(path, label_map.array, label_map.grid)

@@ -1,0 +1,149 @@
+"""Measurements as tables: CSV for people and spreadsheets, JSON with provenance for machines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from myotome.geometry import Volume
+from myotome.io.atomic import atomic_path
+from myotome.measurement import CaseResult, Measurement
+
+__all__ = ["COLUMNS", "make_rows", "write_measurements_csv", "write_measurements_json"]
+
+COLUMNS = (
+    "subject_id",
+    "study_uid",
+    "series_uid",
+    "structure",
+    "structure_code",
+    "side",
+    "level",
+    "slice_index",
+    "measure",
+    "statistic",
+    "value",
+    "unit",
+    "lower",
+    "upper",
+    "method",
+    "bundle",
+    "bundle_version",
+    "weights_sha256",
+    "software_version",
+    "flags",
+    "run_id",
+)
+_FORMAT = "myotome-measurements"
+_FORMAT_VERSION = 1
+_DIGITS = 10
+
+
+def _rounded(value: float | None) -> float | None:
+    """Ten significant digits: all that a measurement holds, and the same text on every machine."""
+    return None if value is None else float(f"{float(value):.{_DIGITS}g}")
+
+
+def _structure_code(measurement: Measurement, result: CaseResult) -> str:
+    """``scheme:value`` of what was measured; parts joined by ``+`` where no single code names the whole."""
+    for structure in result.label_map.schema.structures:
+        if structure.name == measurement.structure:
+            return "+".join(f"{code.scheme}:{code.value}" for code in structure.parts or (structure.code,))
+    return ""
+
+
+def make_rows(result: CaseResult, volume: Volume) -> list[dict[str, Any]]:
+    """One dictionary per measurement with the keys `COLUMNS`; what is not known is ``None``."""
+    acquisition, provenance = volume.acquisition, result.provenance
+    common = {
+        "subject_id": acquisition.subject_id,
+        "study_uid": acquisition.study_uid,
+        "series_uid": acquisition.series_uid,
+        "bundle": provenance.bundle,
+        "bundle_version": provenance.bundle_version,
+        "weights_sha256": provenance.weights_sha256,
+        "software_version": provenance.software.get("myotome"),
+        "run_id": provenance.run_id,
+    }
+    rows = []
+    for measurement in result.measurements:
+        row = {
+            **common,
+            "structure": measurement.structure,
+            "structure_code": _structure_code(measurement, result),
+            "side": measurement.side,
+            "level": measurement.level,
+            "slice_index": measurement.slice_index,
+            "measure": measurement.measure,
+            "statistic": measurement.statistic,
+            "value": _rounded(measurement.value),
+            "unit": measurement.unit,
+            "lower": _rounded(measurement.lower),
+            "upper": _rounded(measurement.upper),
+            "method": measurement.method,
+            "flags": list(measurement.flags),
+        }
+        rows.append({column: row[column] for column in COLUMNS})
+    return rows
+
+
+def _cells(rows: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for row in rows:
+        yield {**{key: "" if value is None else value for key, value in row.items()}, "flags": ";".join(row["flags"])}
+
+
+def write_measurements_csv(path: Path | str, result: CaseResult, volume: Volume) -> None:
+    """Write the long table: one row per measurement, an empty cell for what is not known, flags joined by ``;``.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_cells(make_rows(result, volume)))
+
+
+def _acquisition_table(volume: Volume) -> dict[str, Any]:
+    acquisition = volume.acquisition
+    return {
+        "modality": volume.modality,
+        "shape": list(volume.grid.shape),
+        "spacing_mm": [_rounded(spacing) for spacing in volume.grid.spacing_mm],
+        "series_description": acquisition.series_description,
+        "tube_voltage_kv": acquisition.tube_voltage_kv,
+        "kernel": acquisition.kernel,
+        "slice_thickness_mm": acquisition.slice_thickness_mm,
+        "contrast_agent": acquisition.contrast_agent,
+        "manufacturer": acquisition.manufacturer,
+        "height_m": acquisition.height_m,
+        "reconstruction_diameter_mm": acquisition.reconstruction_diameter_mm,
+        "flags": list(acquisition.flags),
+    }
+
+
+def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume) -> None:
+    """Write provenance, acquisition, the case's flags and the rows of the long table (unknown is ``null``).
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    document = {
+        "format": _FORMAT,
+        "format_version": _FORMAT_VERSION,
+        "provenance": asdict(result.provenance),
+        "acquisition": _acquisition_table(volume),
+        "flags": list(result.flags),
+        "measurements": make_rows(result, volume),
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
