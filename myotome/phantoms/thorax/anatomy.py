@@ -69,8 +69,12 @@ class Thorax:
         return np.clip(1 + sd * self.person.variation**0.5 * draw, 0.3, 1.9)
 
     def level_z(self, number: int) -> float:
-        """Height (mm) of the middle of thoracic vertebra ``number`` (13 is L1)."""
-        return self.person.thorax_height * (12.5 - number) / 12
+        """Height (mm) of the middle of vertebra ``number``: 1 is T1, 12 is T12, 13 is L1, 18 is S1."""
+        return (12.5 - number) * self.vertebra_height(12.5 - number)
+
+    def vertebra_height(self, above_t12: float) -> float:
+        """Height of one vertebra with its disc (mm): a twelfth of the thorax, lumbar ones 1.45 times that."""
+        return self.person.thorax_height / 12 * (1.45 if above_t12 < 0 else 1.0)
 
     def wave(self, name: str, u: float, amount: float) -> np.ndarray:
         """Smooth random factor over azimuth and height, around 1, its own for each name."""
@@ -96,8 +100,9 @@ class Thorax:
         power = np.where(front, person.squareness, person.squareness + 0.5)
         sine, cosine = np.abs(np.sin(self.theta)), np.abs(np.cos(self.theta))
         radius = ((sine / half_width) ** power + (cosine / half_depth) ** power) ** (-1 / power)
-        lateral = np.minimum(1, radius * sine / 34)
-        gutter = (1 - lateral**2) * ~front * (11 + 5 * edge(u, 0.3, -0.05))
+        lumbar = float(edge(u, -0.02, -0.35))
+        lateral = np.minimum(1, radius * sine / (34 + 22 * lumbar))
+        gutter = (1 - lateral**2) * ~front * (11 + 5 * edge(u, 0.3, -0.05) + 12 * lumbar)
         sternum_dip = (1 - edge(radius * sine, 10, 45)) * front * 3
         return (radius - gutter - sternum_dip) * self.wave("cage", u, 0.02)
 
@@ -149,9 +154,10 @@ class Thorax:
             return Layer("fat", 0, np.maximum(0, gap) * mask)
 
         x = behind * np.pi * person.depth / 2  # distance from the midline along the back, about
-        es_width = (34 + 24 * edge(u, 0.38, 0.0)) * size
+        es_width = (34 + 24 * edge(u, 0.38, 0.0) - 16 * edge(u, -0.3, -0.75)) * size
         es_mask = np.clip(1 - (x / es_width) ** 3.2, 0, 1) ** 0.55
-        es_base = 16 + 3 * edge(u, 0.6, 0.9) + 13 * edge(u, 0.42, 0.0)
+        sacral = 1 - edge(u, -0.90, -0.62)
+        es_base = (16 + 3 * edge(u, 0.6, 0.9) + 13 * edge(u, 0.42, 0.0) + 12 * edge(u, 0.0, -0.35)) * (1 - sacral)
         slips = 0.65 + 0.5 * np.abs(np.sin(24 * a * np.pi + 9 * u))
         pec_top = 1 - edge(u, 0.93, 1.0)
         pec_lateral = 0.22 + 0.13 * edge(u, self.pec_low - 0.05, 0.72)
@@ -160,36 +166,38 @@ class Thorax:
             fat("under_es", 0.5 * plane, window(behind, 0, 0.2, 0.05)),
             muscle("erector_spinae", ERECTOR_SPINAE, es_base, es_mask),
             fat("rib_plane", 0.9 * plane),
-            muscle("serratus", OTHER_MUSCLE, 6.5, window(a, 0.36, 0.74, 0.08) * window(u, 0.28, 0.86, 0.1) * slips),
-            muscle("rectus", OTHER_MUSCLE, 10, window(a, 0.05, 0.18, 0.04) * (1 - edge(u, 0.06, 0.22))),
-            muscle("oblique", OTHER_MUSCLE, 6.5, window(a, 0.20, 0.62, 0.09) * (1 - edge(u, 0.22, 0.40))),
+            Layer("bone", 0, 7.0 * window(a, 0.52, 0.84, 0.02) * (1 - edge(u, -0.66, -0.60))),
+            muscle("gluteus", OTHER_MUSCLE, 30, window(a, 0.50, 0.90, 0.1) * (1 - edge(u, -0.80, -0.62))),
+            muscle("serratus", OTHER_MUSCLE, 5.4, window(a, 0.36, 0.74, 0.08) * window(u, 0.28, 0.86, 0.1) * slips),
+            muscle("rectus", OTHER_MUSCLE, 9, window(a, 0.05, 0.18, 0.04) * (1 - edge(u, 0.06, 0.22))),
+            muscle("oblique", OTHER_MUSCLE, 5.6, window(a, 0.20, 0.62, 0.09) * (1 - edge(u, 0.22, 0.40)) * edge(u, -0.95, -0.7)),
             fat("axilla", self.axilla, window(a, 0.34, 0.60, 0.16) * girdle + 0.06 * plane / self.axilla),
-            muscle("pectoralis_minor", PECTORALIS, 8.5, window(a, 0.19, 0.29, 0.06) * window(u, 0.62, 0.86, 0.08)),
+            muscle("pectoralis_minor", PECTORALIS, 7.2, window(a, 0.19, 0.29, 0.06) * window(u, 0.62, 0.86, 0.08)),
             fat("pec_plane", 1.2 * plane, window(a, 0.05, 0.4, 0.1)),
             muscle(
                 "pectoralis_major",
                 PECTORALIS,
-                11.5,
+                9.4,
                 window(a, 0.075, 1.0, 0.045) * (1 - edge(a, pec_lateral - 0.06, pec_lateral + 0.06))
                 * edge(u, self.pec_low, self.pec_low + 0.16) * pec_top,
             ),
-            muscle("subscapularis", OTHER_MUSCLE, 11, window(a, 0.62 + shift, 0.76 + shift, 0.07) * girdle),
+            muscle("subscapularis", OTHER_MUSCLE, 9, window(a, 0.62 + shift, 0.76 + shift, 0.07) * girdle),
             Layer("bone", 0, 3.6 * window(a, 0.62 + shift, 0.79 + shift, 0.012) * window(u, 0.56, 0.93, 0.03)),
-            muscle("infraspinatus", OTHER_MUSCLE, 11, window(a, 0.60 + shift, 0.77 + shift, 0.07) * girdle),
+            muscle("infraspinatus", OTHER_MUSCLE, 9, window(a, 0.60 + shift, 0.77 + shift, 0.07) * girdle),
             fat("scapula_plane", 1.3 * plane, window(a, 0.5, 0.9, 0.05)),
-            muscle("rhomboid", OTHER_MUSCLE, 6.5, window(behind, 0.015, 0.17 - shift, 0.04) * window(u, 0.58, 0.90, 0.06)),
-            muscle("teres", OTHER_MUSCLE, 11, window(a, 0.54 + shift, 0.63 + shift, 0.05) * window(u, 0.48, 0.72, 0.08)),
+            muscle("rhomboid", OTHER_MUSCLE, 5.2, window(behind, 0.015, 0.17 - shift, 0.04) * window(u, 0.58, 0.90, 0.06)),
+            muscle("teres", OTHER_MUSCLE, 9, window(a, 0.54 + shift, 0.63 + shift, 0.05) * window(u, 0.48, 0.72, 0.08)),
             muscle(
                 "latissimus",
                 OTHER_MUSCLE,
-                7.0,
-                window(a, 0.52 - 0.04 * u, 0.93 - 0.34 * edge(u, 0.15, 0.62), 0.07) * (1 - edge(u, 0.58, 0.74)),
+                5.8,
+                window(a, 0.52 - 0.04 * u, 0.93 - 0.34 * edge(u, 0.15, 0.62), 0.07) * (1 - edge(u, 0.58, 0.74)) * edge(u, -0.5, -0.2),
             ),
             fat("trapezius_plane", 0.8 * plane, window(behind, 0, 0.3, 0.05)),
             muscle(
                 "trapezius",
                 OTHER_MUSCLE,
-                4.6 + 4 * edge(u, 0.8, 1.0),
+                4.0 + 3 * edge(u, 0.8, 1.0),
                 window(behind, 0.004, 0.03 + 0.25 * edge(u, 0.1, 0.85), 0.05) * edge(u, 0.05, 0.2),
             ),
         ]
@@ -204,5 +212,5 @@ class Thorax:
 
 _MUSCLES = (
     "erector_spinae serratus rectus oblique pectoralis_minor pectoralis_major subscapularis infraspinatus rhomboid "
-    "teres latissimus trapezius"
+    "teres latissimus trapezius gluteus"
 ).split()

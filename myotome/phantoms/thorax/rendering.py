@@ -238,6 +238,8 @@ class SliceRenderer:
             hu += pool.astype(np.float32) * (self._value("fluid") - hu)
         self._draw_mediastinum(hu, u, cover)
         self._draw_abdomen(hu, z_mm, u, cover, pleura)
+        if u < -0.05:
+            self._draw_bowel(hu, z_mm, u, self._cover(pleura - 3.5))
         return hu
 
     def _draw_mediastinum(self, hu, u: float, cover: np.ndarray) -> None:
@@ -288,6 +290,32 @@ class SliceRenderer:
                 self._fill(hu, shrunk, organ - 22, (side * 0.45 * half, -0.48 * depth), (24, 30), side * 0.4)
                 muscle = self._value("muscle")
                 self._fill(hu, shrunk, muscle, (side * 0.11 * half, -0.42 * depth), (6, 13), side * 0.2)
+
+    def _draw_bowel(self, hu, z_mm: float, u: float, cover: np.ndarray) -> None:
+        """Below the liver: loops with contents and gas in fat, the deeper the more."""
+        loops = self.noise.at(self.x, self.y, z_mm, 6.0)
+        front = edge(self.y[None, :], -0.30 * self.person.depth, -0.05 * self.person.depth)
+        lower = float(edge(u, -0.05, -0.30))
+        contents = np.where(loops > 1.5, -700.0, 30 + 15 * loops)
+        bowel = np.where(loops > -0.1, contents, self._value("fat"))
+        weight = (cover * (lower * front)).astype(np.float32)
+        hu += weight * (bowel.astype(np.float32) - hu)
+        behind = (cover * (lower * (1 - front))).astype(np.float32)
+        hu += behind * 0.8 * (np.float32(self._value("fat")) - hu)
+
+    def _draw_lumbar_muscles(self, hu, shares, u: float, canal_y: float) -> None:
+        """Psoas and quadratus lumborum, beside and behind the lumbar spine."""
+        person = self.person
+        grow, size = float(edge(u, -0.02, -0.45)), person.half_width / 138 * person.muscle**0.5
+        for side in (-1, 1):
+            for centre, half, turn in (
+                ((side * (30 + 12 * grow), canal_y + 24), ((7 + 13 * grow) * size, (11 + 11 * grow) * size), 0.0),
+                ((side * (62 + 8 * grow), canal_y + 6), (24 * size, (3 + 5 * grow) * size), side * 0.25),
+            ):
+                box, weight = self._ellipse(centre, half, turn)
+                hu[box] += weight * (self._value("muscle") - hu[box])
+                shares[(slice(None), *box)] *= 1 - weight
+                shares[(OTHER_MUSCLE - 1, *box)] += weight
 
     def _add_wall(self, hu, shares, u: float, z_mm: float, rib_cage: np.ndarray) -> None:
         """The rib cage's own layer: intercostal muscle between fat linings; beyond the ribs, abdominal wall."""
@@ -358,11 +386,17 @@ class SliceRenderer:
         size = person.half_width / 138
         back = float(np.interp(np.pi, thorax.theta, thorax.rib_cage(u)))
         canal_y = -back + 6 * size
-        body = (17 + 8 * edge(u, 0.8, 0.0)) * size, (13 + 4 * edge(u, 0.8, 0.0)) * size
+        sacrum = float(1 - edge(u, -0.78, -0.64))
+        body = (
+            float(17 + 8 * edge(u, 0.8, 0.0) + 4 * edge(u, 0, -0.5) + 24 * sacrum) * size,
+            float(13 + 4 * edge(u, 0.8, 0.0) + 2 * edge(u, 0, -0.5)) * size,
+        )
         body_y = canal_y + 9 * size + body[1]
-        spacing = person.thorax_height / 12
+        spacing = thorax.vertebra_height(z_mm)
         phase = (z_mm / spacing) % 1.0
         disc = float(window(phase, 0.0, 0.10, 0.05) + window(phase, 0.95, 1.1, 0.05))
+        if u < -0.02:
+            self._draw_lumbar_muscles(hu, shares, u, canal_y)
         self._bone_oval(hu, shares, (0, body_y), body, 1.8, (1 - disc, 85.0))
         arch = float(window(phase, 0.12, 0.75, 0.2))
         box, lamina = self._ellipse((0, canal_y), (14.5 * size, 11.5 * size))
@@ -373,7 +407,7 @@ class SliceRenderer:
         hu[box] += canal * (28 - hu[box])
         for number in range(int(12.5 - z_mm / spacing) - 1, int(12.5 - z_mm / spacing) + 4):
             middle = thorax.level_z(number)
-            length = (30 - 9 * edge(number, 9, 12.5)) * size
+            length = float(30 - 9 * edge(number, 9, 12.5) + 18 * edge(number, 12.5, 15)) * size
             tip = (length, canal_y - (7 if number < 11 else 1) * size, middle + 3)
             for side in (-1, 1):
                 root = (side * 9 * size, canal_y + 2, middle)
@@ -382,6 +416,8 @@ class SliceRenderer:
                 if number <= 12:
                     self._rod(hu, shares, z_mm, neck, (side * (tip[0] + 3), tip[1] + 7, middle + 3), 4.2 * size)
             drop = 30 * float(edge(number, 2, 6) * (1 - edge(number, 9, 12)))
+            if number > 17:
+                continue
             root, tip = (0, canal_y - 9 * size, middle - 4), (0, canal_y - 30 * size, middle - 8 - drop)
             self._rod(hu, shares, z_mm, root, tip, 3.4 * size)
 
