@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 from scipy.optimize import minimize
 
 from myotome.biomarkers.coarse import CoarseCase, make_coarse_case
@@ -26,7 +26,7 @@ _BONE_HU = 200
 _BODY_HU = -300
 _BONE_WEIGHT = 2.0
 _FEWEST_BLOCKS = 12
-_MOST_POINTS = 3000
+_MOST_POINTS = 2000
 _ROTATIONS = np.tan(np.radians(np.arange(-40, 41, 5)))
 _OFFSET_STEP_MM = 6.0
 _WIDE_MM, _NARROW_MM = 10.0, 5.0
@@ -85,18 +85,18 @@ def find_midsagittal_plane(volume: Volume, label_map: LabelMap, coarse: CoarseCa
     points = np.concatenate([cue.points_mm for cue in cues])
     pivot = points.mean(axis=0)
     inverse = np.linalg.inv(coarse.affine)
-    wide = _symmetry(cues, coarse, inverse, _WIDE_MM)
+    wide = _symmetry(cues, coarse, inverse, _WIDE_MM, smooth=False)
     low, high = np.percentile(points[:, 0], (5, 95))
     offsets = np.arange(low, high + _OFFSET_STEP_MM, _OFFSET_STEP_MM)
     start = max(
         ((offset, 0.0, rotation) for rotation in _ROTATIONS for offset in offsets),
-        key=lambda guess: wide(_plane_through(guess, pivot), order=0),
+        key=lambda guess: wide(_plane_through(guess, pivot)),
     )
-    narrow = _symmetry(cues, coarse, inverse, _NARROW_MM)
+    narrow = _symmetry(cues, coarse, inverse, _NARROW_MM, smooth=True)
     scales = np.array([5.0, 0.05, 0.05])
     origin = np.array(start) / scales
     found = minimize(
-        lambda scaled: -narrow(_plane_through(scaled * scales, pivot), order=1),
+        lambda scaled: -narrow(_plane_through(scaled * scales, pivot)),
         origin,
         method="Nelder-Mead",
         options={"initial_simplex": np.vstack([origin, origin + np.eye(3)]), "xatol": 0.01, "fatol": 1e-6},
@@ -106,8 +106,8 @@ def find_midsagittal_plane(volume: Volume, label_map: LabelMap, coarse: CoarseCa
 
 def _plane_through(guess: np.ndarray, pivot: np.ndarray) -> MidsagittalPlane:
     """Plane given by its x at the pivot's height and depth, its lean and its rotation."""
-    x, lean, rotation = (float(value) for value in guess)
-    return MidsagittalPlane(x - lean * pivot[2] - rotation * pivot[1], lean, rotation)
+    x, lean, rotation = map(float, guess)
+    return MidsagittalPlane(float(x - lean * pivot[2] - rotation * pivot[1]), lean, rotation)
 
 
 def _find_cues(coarse: CoarseCase) -> list[_Cue]:
@@ -125,28 +125,33 @@ def _make_cue(coarse: CoarseCase, mask: np.ndarray, weight: float) -> _Cue:
     return _Cue(points[:: max(1, math.ceil(len(points) / _MOST_POINTS))], mask, weight)
 
 
-def _symmetry(cues: list[_Cue], coarse: CoarseCase, inverse: np.ndarray, blur_mm: float) -> Callable[..., float]:
+def _symmetry(
+    cues: list[_Cue], coarse: CoarseCase, inverse: np.ndarray, blur_mm: float, smooth: bool
+) -> Callable[[MidsagittalPlane], float]:
     """Function that scores a plane: weighted share of each blurred cue found again at its points' mirror images.
 
-    A slight preference for an upright, unrotated plane settles what a short scan leaves open.
+    ``smooth`` interpolates by cubic splines (linear ones would favour planes that mirror the grid onto itself),
+    else the nearest block counts. A slight preference for an upright, unrotated plane settles what a short scan leaves
+    open.
     """
-    fields = [
-        gaussian_filter(cue.mask.astype(np.float32), blur_mm / coarse.spacing_mm, mode="constant") for cue in cues
-    ]
+    blur = blur_mm / coarse.spacing_mm
+    fields = [gaussian_filter(cue.mask.astype(np.float32), blur, mode="constant") for cue in cues]
+    if smooth:
+        fields = [spline_filter(field, order=3, mode="constant") for field in fields]
 
-    def sample(field: np.ndarray, points_mm: np.ndarray, order: int) -> float:
+    def sample(field: np.ndarray, points_mm: np.ndarray) -> float:
         index = points_mm @ inverse[:3, :3].T + inverse[:3, 3]
-        if order == 0:
-            index = np.rint(index).astype(int)
-            inside = ((index >= 0) & (index < field.shape)).all(axis=1)
-            return float(field[tuple(index[inside].T)].sum()) / len(index)
-        return float(map_coordinates(field, index.T, order=order, mode="constant").mean())
+        if smooth:
+            return float(map_coordinates(field, index.T, order=3, mode="constant", prefilter=False).mean())
+        index = np.rint(index).astype(int)
+        inside = ((index >= 0) & (index < field.shape)).all(axis=1)
+        return float(field[tuple(index[inside].T)].sum()) / len(index)
 
-    whole = [sample(field, cue.points_mm, 0) for field, cue in zip(fields, cues, strict=True)]
+    whole = [sample(field, cue.points_mm) for field, cue in zip(fields, cues, strict=True)]
 
-    def score(plane: MidsagittalPlane, order: int) -> float:
+    def score(plane: MidsagittalPlane) -> float:
         total = sum(
-            cue.weight * sample(field, plane.mirror(cue.points_mm), order) / norm
+            cue.weight * sample(field, plane.mirror(cue.points_mm)) / norm
             for field, cue, norm in zip(fields, cues, whole, strict=True)
         )
         return total / sum(cue.weight for cue in cues) - 0.3 * plane.lean**2 - 0.03 * plane.rotation**2
