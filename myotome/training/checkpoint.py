@@ -124,8 +124,11 @@ class StageCheckpoint:
         path = Path(self.files.checkpoint)
         if not path.is_file():
             return
-        state = torch.load(path, map_location=engine.state.device, weights_only=True)
-        _unwrap(engine.network).load_state_dict(state["network"])
+        try:
+            state = torch.load(path, map_location=engine.state.device, weights_only=True)
+            _unwrap(engine.network).load_state_dict(state["network"])
+        except Exception as error:
+            raise BundleError(f"cannot resume from {path}: remove it to train this stage anew.") from error
         self.average.average.update(state["average"])
         self.average.updates = state["updates"]
         for name, part in self.parts.items():
