@@ -55,9 +55,7 @@ class PhantomRequest:
             raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
 
 
-def write_phantoms(
-    request: PhantomRequest, progress: Callable[[int, int, str], None] | None = None
-) -> list[Path]:
+def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
     """Make the cases that are missing, then the truth table and the data list.
 
     Returns
@@ -106,7 +104,9 @@ def _claim(request: PhantomRequest, identity: dict[str, Any]) -> None:
     try:
         request.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{request.output} cannot be made ({error.strerror}): choose a folder you can write.") from error
+        raise OutputError(
+            f"{request.output} cannot be made ({error.strerror}): choose a folder you can write."
+        ) from error
     with atomic_path(marker) as temporary:
         temporary.write_text(json.dumps(identity, indent=1))
 

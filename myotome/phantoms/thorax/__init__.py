@@ -107,9 +107,7 @@ def make_thorax(
         height_m=round(person.height_m, 2),
         reconstruction_diameter_mm=scan.field_mm or scan.matrix * scan.in_plane_mm,
     )
-    return ThoraxCase(
-        Volume(image, grid, "CT", acquisition), LabelMap(labels, grid, read_label_schema()), truth
-    )
+    return ThoraxCase(Volume(image, grid, "CT", acquisition), LabelMap(labels, grid, read_label_schema()), truth)
 
 
 def make_ideal_thorax(

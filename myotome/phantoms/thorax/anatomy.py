@@ -170,7 +170,12 @@ class Thorax:
             muscle("gluteus", OTHER_MUSCLE, 30, window(a, 0.50, 0.90, 0.1) * (1 - edge(u, -0.80, -0.62))),
             muscle("serratus", OTHER_MUSCLE, 5.4, window(a, 0.36, 0.74, 0.08) * window(u, 0.28, 0.86, 0.1) * slips),
             muscle("rectus", OTHER_MUSCLE, 9, window(a, 0.05, 0.18, 0.04) * (1 - edge(u, 0.06, 0.22))),
-            muscle("oblique", OTHER_MUSCLE, 5.6, window(a, 0.20, 0.62, 0.09) * (1 - edge(u, 0.22, 0.40)) * edge(u, -0.95, -0.7)),
+            muscle(
+                "oblique",
+                OTHER_MUSCLE,
+                5.6,
+                window(a, 0.20, 0.62, 0.09) * (1 - edge(u, 0.22, 0.40)) * edge(u, -0.95, -0.7),
+            ),
             fat("axilla", self.axilla, window(a, 0.34, 0.60, 0.16) * girdle + 0.06 * plane / self.axilla),
             muscle("pectoralis_minor", PECTORALIS, 7.2, window(a, 0.19, 0.29, 0.06) * window(u, 0.62, 0.86, 0.08)),
             fat("pec_plane", 1.2 * plane, window(a, 0.05, 0.4, 0.1)),
@@ -178,20 +183,26 @@ class Thorax:
                 "pectoralis_major",
                 PECTORALIS,
                 9.4,
-                window(a, 0.075, 1.0, 0.045) * (1 - edge(a, pec_lateral - 0.06, pec_lateral + 0.06))
-                * edge(u, self.pec_low, self.pec_low + 0.16) * pec_top,
+                window(a, 0.075, 1.0, 0.045)
+                * (1 - edge(a, pec_lateral - 0.06, pec_lateral + 0.06))
+                * edge(u, self.pec_low, self.pec_low + 0.16)
+                * pec_top,
             ),
             muscle("subscapularis", OTHER_MUSCLE, 9, window(a, 0.62 + shift, 0.76 + shift, 0.07) * girdle),
             Layer("bone", 0, 3.6 * window(a, 0.62 + shift, 0.79 + shift, 0.012) * window(u, 0.56, 0.93, 0.03)),
             muscle("infraspinatus", OTHER_MUSCLE, 9, window(a, 0.60 + shift, 0.77 + shift, 0.07) * girdle),
             fat("scapula_plane", 1.3 * plane, window(a, 0.5, 0.9, 0.05)),
-            muscle("rhomboid", OTHER_MUSCLE, 5.2, window(behind, 0.015, 0.17 - shift, 0.04) * window(u, 0.58, 0.90, 0.06)),
+            muscle(
+                "rhomboid", OTHER_MUSCLE, 5.2, window(behind, 0.015, 0.17 - shift, 0.04) * window(u, 0.58, 0.90, 0.06)
+            ),
             muscle("teres", OTHER_MUSCLE, 9, window(a, 0.54 + shift, 0.63 + shift, 0.05) * window(u, 0.48, 0.72, 0.08)),
             muscle(
                 "latissimus",
                 OTHER_MUSCLE,
                 5.8,
-                window(a, 0.52 - 0.04 * u, 0.93 - 0.34 * edge(u, 0.15, 0.62), 0.07) * (1 - edge(u, 0.58, 0.74)) * edge(u, -0.5, -0.2),
+                window(a, 0.52 - 0.04 * u, 0.93 - 0.34 * edge(u, 0.15, 0.62), 0.07)
+                * (1 - edge(u, 0.58, 0.74))
+                * edge(u, -0.5, -0.2),
             ),
             fat("trapezius_plane", 0.8 * plane, window(behind, 0, 0.3, 0.05)),
             muscle(
@@ -210,7 +221,18 @@ class Thorax:
         return depth * self.wave("fat", u, 0.3) + breast * self.wave("breast", u, 0.2) + 0.8
 
 
-_MUSCLES = (
-    "erector_spinae serratus rectus oblique pectoralis_minor pectoralis_major subscapularis infraspinatus rhomboid "
-    "teres latissimus trapezius gluteus"
-).split()
+_MUSCLES = [
+    "erector_spinae",
+    "serratus",
+    "rectus",
+    "oblique",
+    "pectoralis_minor",
+    "pectoralis_major",
+    "subscapularis",
+    "infraspinatus",
+    "rhomboid",
+    "teres",
+    "latissimus",
+    "trapezius",
+    "gluteus",
+]

@@ -86,7 +86,9 @@ def make_person(seed: int, spread: float = 1.0) -> Person:
         imat_share=float(np.clip(imat * (1.6 if disease == "sarcopenia" else 1.0), 0.01, 0.4)),
         disease=disease,
         thorax_height=156 * height * normal(1, 0.04, 0.85, 1.15),
-        half_width=(138 if male else 122) * (height / (1.76 if male else 1.63)) * normal(1 + 0.005 * (bmi - 26), 0.04, 0.8, 1.25),
+        half_width=(138 if male else 122)
+        * (height / (1.76 if male else 1.63))
+        * normal(1 + 0.005 * (bmi - 26), 0.04, 0.8, 1.25),
         depth=(196 if male else 176) * normal(1.12 if disease == "copd" else 1.0, 0.06, 0.8, 1.3),
         squareness=normal(2.25, 0.16, 1.9, 2.8),
         wall=normal(6.6 if male else 5.8, 0.8, 4.0, 9.5),

@@ -6,8 +6,6 @@ holds 30 % of muscle's intensity and a share of 0.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
 
@@ -19,6 +17,8 @@ from myotome.phantoms.thorax.anatomy import (
     edge,
     window,
 )
+from myotome.phantoms.thorax.canvas import Canvas, Texture
+from myotome.phantoms.thorax.limbs import make_limbs
 
 __all__ = ["LABEL_COUNT", "SliceRenderer"]
 
@@ -26,35 +26,7 @@ LABEL_COUNT = 4
 _AIR = -1000.0
 
 
-@dataclass(frozen=True, eq=False)
-class _Noise:
-    """Random textures of one person, smooth at the scale of a few voxels, looked up in patient mm."""
-
-    field: np.ndarray
-    step_mm: float
-
-    def at(self, x: np.ndarray, y: np.ndarray, z: float, scale: float = 1.0) -> np.ndarray:
-        """Values on the outer grid of ``x`` and ``y`` at height ``z``; the field repeats."""
-        size = np.array(self.field.shape)
-        plane_at = (z / (self.step_mm * 2 * scale)) % size[2]
-        low = int(plane_at)
-        part = plane_at - low
-        plane = self.field[:, :, low] * (1 - part) + self.field[:, :, (low + 1) % size[2]] * part
-        plane /= np.sqrt(part**2 + (1 - part) ** 2)
-        columns, rows = x / (self.step_mm * scale) % size[0], y / (self.step_mm * scale) % size[1]
-        along_x = _lerp(plane, columns, 0)
-        return _lerp(along_x, rows, 1)
-
-
-def _lerp(plane: np.ndarray, position: np.ndarray, axis: int) -> np.ndarray:
-    low = np.floor(position).astype(int) % plane.shape[axis]
-    part = (position - np.floor(position)).astype(np.float32)
-    part = part[:, None] if axis == 0 else part[None, :]
-    high = (low + 1) % plane.shape[axis]
-    return np.take(plane, low, axis) * (1 - part) + np.take(plane, high, axis) * part
-
-
-class SliceRenderer:
+class SliceRenderer(Canvas):
     """Draws one person on one in-plane grid, sub-slice by sub-slice.
 
     Parameters
@@ -66,18 +38,14 @@ class SliceRenderer:
 
     def __init__(self, thorax: Thorax, x_mm: np.ndarray, y_mm: np.ndarray, table: bool = True) -> None:
         self.thorax, self.person = thorax, thorax.person
-        self.x, self.y = x_mm.astype(np.float32), y_mm.astype(np.float32)
-        self.pixel = float(abs(self.x[1] - self.x[0]))
+        super().__init__(x_mm, y_mm)
         self.table = table
-        theta = np.arctan2(self.x[:, None], self.y[None, :])
-        self.azimuth_index = ((theta + np.pi) / (2 * np.pi) * AZIMUTH_COUNT).astype(np.int32) % AZIMUTH_COUNT
-        self.radius = np.hypot(self.x[:, None], self.y[None, :])
         rng = np.random.default_rng((self.person.seed, 37))
         field = rng.normal(size=(96, 96, 48)).astype(np.float32)
         field = gaussian_filter(field, 1.0, mode="wrap")
-        self.noise = _Noise(field / field.std(), 2.2)
+        self.noise = Texture(field / field.std(), 2.2)
         self._places = {name: rng.normal(size=4) for name in ("heart", "aorta", "liver", "lung", "spine", "gland")}
-        self._limbs = self._make_limbs()
+        self._limbs = make_limbs(self.person)
 
     def render(self, z_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """Draw the plane at height ``z_mm``.
@@ -93,15 +61,15 @@ class SliceRenderer:
         layers = thorax.layers(u)
         bounds = rib_cage + np.cumsum([layer.thickness for layer in layers], axis=0)
         pleura = rib_cage - self.person.wall
-        inside = self._cover(pleura)
+        inside = self.cover(pleura)
         hu = self._make_inside(z_mm, u, pleura) * inside
         shares = np.zeros((LABEL_COUNT, *self.radius.shape), dtype=np.float32)
         self._add_wall(hu, shares, u, z_mm, rib_cage)
-        previous = self._cover(rib_cage)
+        previous = self.cover(rib_cage)
         for layer, bound in zip(layers, bounds, strict=True):
             if layer.thickness.max() < 0.2:
                 continue
-            cover = self._cover(bound)
+            cover = self.cover(bound)
             self._add(hu, shares, cover - previous, layer.tissue, layer.label)
             previous = cover
         self._add_flesh(hu, shares, z_mm, u, previous, bounds[-1])
@@ -112,12 +80,6 @@ class SliceRenderer:
         if self.table:
             self._draw_table(hu)
         return hu, shares
-
-    # -- tools ---------------------------------------------------------------------------------------------------
-
-    def _cover(self, bound: np.ndarray) -> np.ndarray:
-        """Share of each voxel that lies within ``bound`` of the axis."""
-        return np.clip((bound.astype(np.float32)[self.azimuth_index] - self.radius) / self.pixel + 0.5, 0, 1)
 
     def _value(self, tissue: str) -> float:
         person = self.person
@@ -147,50 +109,15 @@ class SliceRenderer:
         hu += weight * (self._value(tissue) - hu)
         shares *= 1 - weight
 
-    def _ellipse(
-        self, centre: tuple[float, float], half: tuple[float, float], turn: float = 0.0
-    ) -> tuple[tuple[slice, slice], np.ndarray]:
-        """Coverage of an ellipse in the plane, on its own box."""
-        reach = max(half) + 1
-        box = self._box((centre[0] - reach, centre[0] + reach), (centre[1] - reach, centre[1] + reach))
-        x, y = self.x[box[0]][:, None] - centre[0], self.y[box[1]][None, :] - centre[1]
-        if turn:
-            x, y = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-        distance = (1 - np.sqrt((x / half[0]) ** 2 + (y / half[1]) ** 2)) * min(half)
-        return box, np.clip(distance / self.pixel + 0.5, 0, 1).astype(np.float32)
-
     def _fill(self, hu, within: np.ndarray, value: float, centre, half, turn: float = 0.0) -> None:
         """Blend an ellipse of one intensity over what is there, weighted by ``within``."""
-        box, weight = self._ellipse(centre, half, turn)
+        box, weight = self.ellipse(centre, half, turn)
         hu[box] += weight * within[box] * (np.float32(value) - hu[box])
-
-    def _box(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> tuple[slice, slice]:
-        def span(values: np.ndarray, low: float, high: float) -> slice:
-            inside = np.flatnonzero((values >= low) & (values <= high))
-            return slice(int(inside[0]), int(inside[-1]) + 1) if inside.size else slice(0, 0)
-
-        return span(self.x, *x_range), span(self.y, *y_range)
-
-    def _capsule(self, z_mm: float, start, stop, radius: float) -> tuple[tuple[slice, slice], np.ndarray] | None:
-        """Coverage of a round rod between two points in space, on its own box of the plane."""
-        start, stop = np.asarray(start, float), np.asarray(stop, float)
-        if not min(start[2], stop[2]) - radius < z_mm < max(start[2], stop[2]) + radius:
-            return None
-        low, high = np.minimum(start, stop) - radius - 1, np.maximum(start, stop) + radius + 1
-        box = self._box((low[0], high[0]), (low[1], high[1]))
-        x, y = self.x[box[0]][:, None] - start[0], self.y[box[1]][None, :] - start[1]
-        if not x.size or not y.size:
-            return None
-        axis = stop - start
-        height = z_mm - start[2]
-        along = np.clip((x * axis[0] + y * axis[1] + height * axis[2]) / (axis @ axis), 0, 1)
-        distance = np.sqrt((x - along * axis[0]) ** 2 + (y - along * axis[1]) ** 2 + (height - along * axis[2]) ** 2)
-        return box, np.clip((radius - distance) / self.pixel + 0.5, 0, 1).astype(np.float32)
 
     def _rod(self, hu, shares, z_mm: float, start, stop, radius: float) -> None:
         """Draw one rod of bone, with marrow inside when it is thick."""
         for tissue, size in (("bone", radius), ("marrow", radius - 2.2)):
-            found = self._capsule(z_mm, start, stop, size) if size > 1.8 else None
+            found = self.capsule(z_mm, start, stop, size) if size > 1.8 else None
             if found is not None:
                 box, weight = found
                 self._mix(hu[box], shares[(slice(None), *box)], weight, tissue)
@@ -199,21 +126,9 @@ class SliceRenderer:
         """Draw an oval of marrow in a shell of cortex; ``bony`` is the share that is bone and what the rest is (HU)."""
         share, other = bony
         for tissue, size in (("bone", half), ("marrow", (half[0] - shell, half[1] - shell))):
-            box, weight = self._ellipse(centre, size)
+            box, weight = self.ellipse(centre, size)
             hu[box] += weight * (share * self._value(tissue) + (1 - share) * other - hu[box])
             shares[(slice(None), *box)] *= 1 - weight
-
-    def _union(self, z_mm: float, rods: list[tuple], grow: float = 0.0) -> np.ndarray:
-        """Coverage of the union of several rods, each grown by some mm."""
-        cover = np.zeros_like(self.radius)
-        for start, stop, radius in rods:
-            found = self._capsule(z_mm, start, stop, radius + grow)
-            if found is not None:
-                box, weight = found
-                cover[box] = np.maximum(cover[box], weight)
-        return cover
-
-    # -- parts ---------------------------------------------------------------------------------------------------
 
     def _skin(self, u: float, muscle_bound: np.ndarray) -> np.ndarray:
         """Distance of the skin from the axis: fat over a smooth hull of the muscles."""
@@ -226,7 +141,7 @@ class SliceRenderer:
         """Lungs, mediastinum, effusion, and the upper abdomen below the diaphragm's domes, as Hounsfield units."""
         person, places = self.person, self._places
         hu = np.full(self.radius.shape, _AIR, dtype=np.float32)
-        cover = self._cover(pleura + 2 * self.pixel)  # a little too far, so that the rim's voxels are full
+        cover = self.cover(pleura + 2 * self.pixel)  # a little too far, so that the rim's voxels are full
         texture = self.noise.at(self.x, self.y, z_mm, 1.0)
         lung = self._value("lung") + 25 * self.noise.at(self.x, self.y, z_mm, 9.0) + 14 * texture
         lung = np.where(texture > 2.1, 10.0, lung)  # vessels
@@ -239,7 +154,7 @@ class SliceRenderer:
         self._draw_mediastinum(hu, u, cover)
         self._draw_abdomen(hu, z_mm, u, cover, pleura)
         if u < -0.05:
-            self._draw_bowel(hu, z_mm, u, self._cover(pleura - 3.5))
+            self._draw_bowel(hu, z_mm, u, self.cover(pleura - 3.5))
         return hu
 
     def _draw_mediastinum(self, hu, u: float, cover: np.ndarray) -> None:
@@ -273,7 +188,7 @@ class SliceRenderer:
             return
         below = cover * np.clip((dome - z_mm) / 4 + 0.5, 0, 1).astype(np.float32)
         hu += below * (self._value("muscle") - 8 - hu)  # the diaphragm and what lies against it
-        shrunk = self._cover(pleura - 3.5) * np.clip((dome - z_mm - 3.5) / 4 + 0.5, 0, 1).astype(np.float32)
+        shrunk = self.cover(pleura - 3.5) * np.clip((dome - z_mm - 3.5) / 4 + 0.5, 0, 1).astype(np.float32)
         hu += shrunk * (self._value("fat") + 6 - hu)
         half, depth = person.half_width, person.depth / 2
         organ = self._value("organ")
@@ -312,7 +227,7 @@ class SliceRenderer:
                 ((side * (30 + 12 * grow), canal_y + 24), ((7 + 13 * grow) * size, (11 + 11 * grow) * size), 0.0),
                 ((side * (62 + 8 * grow), canal_y + 6), (24 * size, (3 + 5 * grow) * size), side * 0.25),
             ):
-                box, weight = self._ellipse(centre, half, turn)
+                box, weight = self.ellipse(centre, half, turn)
                 hu[box] += weight * (self._value("muscle") - hu[box])
                 shares[(slice(None), *box)] *= 1 - weight
                 shares[(OTHER_MUSCLE - 1, *box)] += weight
@@ -327,8 +242,8 @@ class SliceRenderer:
         gap = np.clip(0.45 * person.plane * thorax.wave("outer_gap", u, 0.8) - 0.2, 0, 0.25 * person.wall)
         low, high = inner + lining, rib_cage - gap
         high = np.where(behind > 0.055, np.maximum(high, low), low)  # no intercostal in front of the vertebra
-        cover_low, cover_high = self._cover(low), self._cover(high)
-        self._add(hu, shares, cover_low - self._cover(inner), "fat", 0)
+        cover_low, cover_high = self.cover(low), self.cover(high)
+        self._add(hu, shares, cover_low - self.cover(inner), "fat", 0)
         sheet = cover_high - cover_low
         of_ribs = between.astype(np.float32)[self.azimuth_index]
         belly = ((thorax.azimuth < 0.75) * (1 - edge(u, 0.30, 0.45))).astype(np.float32)[self.azimuth_index]
@@ -336,7 +251,7 @@ class SliceRenderer:
         hu += sheet * (muscle * self._value("muscle") + (1 - muscle) * self._value("fat"))
         shares[INTERCOSTAL - 1] += sheet * of_ribs
         shares[OTHER_MUSCLE - 1] += sheet * (muscle - of_ribs)
-        self._add(hu, shares, self._cover(rib_cage) - cover_high, "fat", 0)
+        self._add(hu, shares, self.cover(rib_cage) - cover_high, "fat", 0)
 
     def _draw_ribs(self, hu, shares, z_mm: float, rib_cage: np.ndarray) -> None:
         """Ribs and costal cartilage, oval in section, with a bright shell."""
@@ -346,7 +261,7 @@ class SliceRenderer:
 
         def section(half: float, shrink: float) -> np.ndarray:
             extent = half * np.sqrt(np.clip(1 - (offset / shrink) ** 2, 0, 1))
-            return self._cover(middle + extent) - self._cover(middle - extent)
+            return self.cover(middle + extent) - self.cover(middle - extent)
 
         soft = cartilage[self.azimuth_index]
         for outline, hard, gristle in (
@@ -359,11 +274,11 @@ class SliceRenderer:
     def _add_flesh(self, hu, shares, z_mm: float, u: float, muscles: np.ndarray, bound: np.ndarray) -> None:
         """Subcutaneous fat, skin, breast, shoulders and arms: all that lies outside the trunk's muscles."""
         skin = self._skin(u, bound)
-        body = np.maximum(self._cover(skin), self._union(z_mm, self._limbs["flesh"]))
-        under_skin = np.maximum(self._cover(skin - 1.8), self._union(z_mm, self._limbs["flesh"], -1.8))
+        body = np.maximum(self.cover(skin), self.union(z_mm, self._limbs.flesh))
+        under_skin = np.maximum(self.cover(skin - 1.8), self.union(z_mm, self._limbs.flesh, -1.8))
         rest = np.clip(body - muscles, 0, 1)
         rim = np.clip(body - np.maximum(under_skin, muscles), 0, 1)
-        limbs = self._union(z_mm, self._limbs["muscle"]) * rest
+        limbs = self.union(z_mm, self._limbs.muscle) * rest
         hu += (1 - np.maximum(body, muscles)) * _AIR
         self._add(hu, shares, np.clip(rest - limbs - rim, 0, 1), "fat", 0)
         self._add(hu, shares, np.clip(rim, 0, 1 - limbs), "skin", 0)
@@ -399,11 +314,11 @@ class SliceRenderer:
             self._draw_lumbar_muscles(hu, shares, u, canal_y)
         self._bone_oval(hu, shares, (0, body_y), body, 1.8, (1 - disc, 85.0))
         arch = float(window(phase, 0.12, 0.75, 0.2))
-        box, lamina = self._ellipse((0, canal_y), (14.5 * size, 11.5 * size))
+        box, lamina = self.ellipse((0, canal_y), (14.5 * size, 11.5 * size))
         part = hu[box]
         part += lamina * (arch * self._value("bone") + (1 - arch) * 35 - part)  # between arches: ligament
         shares[(slice(None), *box)] *= 1 - lamina
-        box, canal = self._ellipse((0, canal_y), (9.5 * size, 7.8 * size))
+        box, canal = self.ellipse((0, canal_y), (9.5 * size, 7.8 * size))
         hu[box] += canal * (28 - hu[box])
         for number in range(int(12.5 - z_mm / spacing) - 1, int(12.5 - z_mm / spacing) + 4):
             middle = thorax.level_z(number)
@@ -423,46 +338,15 @@ class SliceRenderer:
 
     def _draw_front_bones(self, hu, shares, z_mm: float, u: float) -> None:
         """Sternum, clavicles, scapular spine and humerus are rods; the sternum is a flat plate."""
-        person, thorax = self.person, self.thorax
+        thorax = self.thorax
+        person = self.person
         front = float(np.interp(0, thorax.theta, thorax.rib_cage(u)))
         plate = float(window(u, 0.36, 0.90, 0.03))
         if plate > 0.02:
             half = (15 + 11 * float(edge(u, 0.74, 0.86))) * person.half_width / 138
             self._bone_oval(hu, shares, (0, front - 4.5), (half, 6.2), 1.9, (plate, 40.0))
-        for start, stop, radius in self._limbs["bones"]:
+        for start, stop, radius in self._limbs.bones:
             self._rod(hu, shares, z_mm, start, stop, radius)
-
-    def _make_limbs(self) -> dict[str, list[tuple]]:
-        """Shoulders and arms: muscle rods inside fat rods, with bones along them."""
-        person, thorax = self.person, self.thorax
-        height, half = person.thorax_height, person.half_width
-        muscle, flesh, bones = [], [], []
-        front = 0.5 * person.depth * 0.55
-        for side in (-1, 1):
-            joint = np.array([side * (half + 26), -8.0, 0.95 * height + (16 if person.arms_up else 0)])
-            if person.arms_up:
-                elbow = joint + np.array([side * 55.0, 40.0, 190.0])
-            else:
-                elbow = joint + np.array([side * 34.0, -18.0, -300.0])
-            size = 24 + 12 * person.muscle
-            muscle.append((joint + (side * 6, 0, -8), joint + (0, 0, 14), size))
-            muscle.append((joint, elbow, size * 0.86))
-            neck = np.array([side * 30.0, -0.26 * person.depth, 1.10 * height])
-            top = np.array([side * 34.0, -0.30 * person.depth, 1.10 * height])
-            medial = np.array([side * 0.60 * half, -0.31 * person.depth, 0.90 * height])
-            muscle.append((joint + (side * -16, -12, 12), top, 12 + 7 * person.muscle))
-            muscle.append((joint + (side * -18, -16, -6), medial, 13 + 8 * person.muscle))
-            muscle.append((joint + (side * -34, 12, -6), joint + (side * -8, 14, 4), 8 + 6 * person.muscle))
-            flesh.append((joint, np.array([side * 20.0, -0.12 * person.depth, 0.98 * height]), 40 + 0.5 * person.fat))
-            flesh.append((joint, top, 34 + 0.5 * person.fat))
-            bones.append((joint, joint + 0.02 * (elbow - joint), 22.0 * half / 138))
-            bones.append((joint, elbow, 10.5))
-            bones.append((np.array([side * 16.0, front + 16, 0.93 * height]), joint + (side * -12, 6, 20), 6.2))
-            blade = joint + (side * -26, -34, 4)
-            bones.append((joint + (side * -8, -22, 18), blade + (side * -48, -14, -6), 5.0))
-        for start, stop, radius in muscle:
-            flesh.append((start, stop, radius + 2.5 + 0.55 * person.fat))
-        return {"muscle": muscle, "flesh": flesh, "bones": bones}
 
     def _infiltrate(self, hu, shares, z_mm: float) -> None:
         """Fat streaks and marbling inside the muscles; the label keeps them, they are intermuscular fat."""

@@ -109,7 +109,9 @@ def test_truncated_field_is_padded_and_unlabelled():
 
 def test_noise_follows_the_dose():
     """The standard deviation inside the liver's level equals the stated one, corrected for thickness and body size."""
-    quiet, loud = (make_thorax(9, Scan(8.0, 2.0, 200, noise_hu=n, bottom=0.4, top=0.45)).volume.array for n in (0.0, 20.0))
+    quiet, loud = (
+        make_thorax(9, Scan(8.0, 2.0, 200, noise_hu=n, bottom=0.4, top=0.45)).volume.array for n in (0.0, 20.0)
+    )
     noise = (loud.astype(int) - quiet)[80:120, 80:120]
     assert 8 < noise.std() < 40
 
