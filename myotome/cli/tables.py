@@ -11,53 +11,72 @@ from rich.table import Table
 if TYPE_CHECKING:
     from myotome.measurement import CaseResult, Measurement
 
-__all__ = ["make_result_table", "print_result"]
+__all__ = ["make_result_table", "make_warnings", "print_result"]
 
 # (heading, measure, statistic, digits)
 _COLUMNS = (
     ("volume\nmL", "volume", "total", 1),
     ("density\nHU", "density", "mean", 1),
     ("SD\nHU", "density", "sd", 1),
-    ("normal\n%", "nama_share", "share", 1),
-    ("fat-laden\n%", "lama_share", "share", 1),
-    ("fat\n%", "imat_share", "share", 1),
+    ("normal\n%", "nama_share", "total", 1),
+    ("fat-laden\n%", "lama_share", "total", 1),
+    ("fat\n%", "imat_share", "total", 1),
 )
 _SIDES = ("right", "left", "both")
 
 
 def print_result(result: CaseResult, folder: Path | None) -> None:
-    """Print the measurement table, the case's flags, and where the files are."""
-    console = Console()
+    """Print the measurement table, what to beware of, and where the pictures are."""
+    console = Console(highlight=False)
     console.print(make_result_table(result))
-    if result.flags:
-        console.print(f"Beware: {', '.join(result.flags)}", highlight=False)
-    for note in result.provenance.notes:
-        console.print(f"Note: {note}.", highlight=False)
+    for line in make_warnings(result):
+        console.print(line)
     if folder is not None:
         for name in ("overview.png", "report.html"):
-            console.print(f"{folder / name}", highlight=False, soft_wrap=True)
+            console.print(str(folder / name), soft_wrap=True)
 
 
 def make_result_table(result: CaseResult) -> Table:
     """One row per structure and side: volume, density, and the shares of muscle, fat-laden muscle and fat."""
+    table = Table()
+    table.add_column("muscle", no_wrap=True)
+    table.add_column("side", no_wrap=True)
+    for heading, *_ in _COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for structure, rows in _rows_by_structure(result).items():
+        for place, (side, items) in enumerate(rows.items()):
+            numbers = [_format(item, digits) for item, (*_, digits) in zip(items, _COLUMNS, strict=True)]
+            table.add_row(structure if place == 0 else "", side, *numbers)
+        table.add_section()
+    return table
+
+
+def make_warnings(result: CaseResult) -> list[str]:
+    """One line per flag or note: of the case, then of its muscles with the places that carry it."""
+    lines = [f"Beware: {flag.replace(':', ': ')}" for flag in result.flags]
+    places: dict[str, list[str]] = {}
+    for structure, rows in _rows_by_structure(result).items():
+        for side in [side for side in rows if side != "both"] or ["both"]:
+            for flag in dict.fromkeys(flag for item in rows[side] if item for flag in item.flags):
+                places.setdefault(flag, []).append(f"{structure.lower()} {side}")
+    lines += [f"Beware: {flag} ({', '.join(where)})" for flag, where in places.items() if flag not in result.flags]
+    return lines + [f"Note: {note}" for note in result.provenance.notes]
+
+
+def _rows_by_structure(result: CaseResult) -> dict[str, dict[str, list[Measurement | None]]]:
+    """Title, then side, to the measurements of the table's columns."""
     values = {
         (item.structure, item.side, item.measure, item.statistic): item
         for item in result.measurements
         if item.slice_index is None and item.level is None
     }
-    table = Table("muscle", "side", *(f"{heading}" for heading, *_ in _COLUMNS), "beware")
-    for column in table.columns[2:-1]:
-        column.justify = "right"
+    rows: dict[str, dict[str, list[Measurement | None]]] = {}
     for structure in result.label_map.schema.structures:
-        for side in _SIDES if structure.sided else ("both",):
-            row = [values.get((structure.name, side, measure, statistic)) for _, measure, statistic, _ in _COLUMNS]
-            if not any(row):
-                continue
-            numbers = [_format(item, digits) for item, (*_, digits) in zip(row, _COLUMNS, strict=True)]
-            flags = dict.fromkeys(flag for item in row if item for flag in item.flags)
-            table.add_row(structure.title if side == _SIDES[0] else "", side, *numbers, ", ".join(flags))
-        table.add_section()
-    return table
+        for side in _SIDES:
+            items = [values.get((structure.name, side, measure, statistic)) for _, measure, statistic, _ in _COLUMNS]
+            if any(items):
+                rows.setdefault(structure.title, {})[side] = items
+    return rows
 
 
 def _format(measurement: Measurement | None, digits: int) -> str:
