@@ -59,6 +59,6 @@ def analyze(
         segmenter = BundleSegmenter(root, device=device.value, progress=lambda share: advance("segmenting", share))
         result = run(request, segmenter, progress=advance)
     if as_json:
-        print((output / "measurements.json").read_text(encoding="utf-8"))
+        print((output / "measurements.json").read_text(encoding="utf-8"), end="")
     elif not quiet:
         print_result(result, output)

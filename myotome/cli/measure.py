@@ -53,4 +53,4 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "measurements.json")
         write_measurements_json(path, result, volume)
-        print(path.read_text(encoding="utf-8"))
+        print(path.read_text(encoding="utf-8"), end="")
