@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from myotome.errors import InputError
-from myotome.geometry import Volume
+from myotome.geometry import Grid, Volume
 from myotome.structures import LabelMap, LabelSchema
 
 __all__ = ["read_label_map", "read_volume", "write_label_map", "write_volume"]
@@ -85,14 +85,27 @@ def _read_archive(path: Path, series_uid: str | None) -> Volume:
             raise type(error)(str(error).replace(folder.name, path.name)) from error
 
 
-def read_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
-    """Read a label map in the numbering of a schema from a NIfTI file.
+def read_label_map(path: Path | str, schema: LabelSchema, *, grid: Grid | None = None) -> LabelMap:
+    """Read a label map in the numbering of a schema from a NIfTI file or, given the image's grid, a DICOM SEG.
+
+    Parameters
+    ----------
+    path : the file
+    schema : how structures are numbered; the segments of a SEG are told by their label
+    grid : of the image, onto which a SEG is read
 
     Raises
     ------
     InputError
         When it is not a label map, or holds labels the schema does not know.
     """
+    path = Path(path)
+    if grid is not None and path.is_file() and not _is_nifti_name(path):
+        from myotome.io.dicom_files import is_dicom
+        from myotome.io.dicom_segmentation import read_segmentation
+
+        if is_dicom(path):
+            return read_segmentation(path, schema, grid)
     from myotome.io.nifti import read_nifti_label_map
 
     return read_nifti_label_map(path, schema)

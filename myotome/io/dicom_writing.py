@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import DSfloat
 
 from myotome import __version__
 from myotome.errors import InputError
 from myotome.geometry import Volume, reorient
 from myotome.io.atomic import atomic_folder
+from myotome.io.dicom_codes import make_uid
 
 __all__ = ["write_dicom_series"]
 
 _INTERCEPT = -1024
 _DATE, _TIME = "20000101", "120000"
-_PREFIX = "1.2.826.0.1.3680043.8.498."  # pydicom's root, for UIDs made from a hash
 
 
 def write_dicom_series(folder: Path | str, volume: Volume, *, seed: str = "") -> None:
@@ -53,10 +53,6 @@ def write_dicom_series(folder: Path | str, volume: Volume, *, seed: str = "") ->
         for k in range(array.shape[2]):
             dataset = _slice_dataset(common, array[:, :, k], affine, k)
             dataset.save_as(temporary / f"{k + 1:04d}.dcm", enforce_file_format=True)
-
-
-def _uid(*entropy: str) -> str:
-    return str(generate_uid(prefix=_PREFIX, entropy_srcs=list(entropy)))
 
 
 def _digest(array: np.ndarray, affine: np.ndarray, seed: str) -> str:
@@ -101,9 +97,9 @@ def _common_header(volume: Volume, array: np.ndarray, affine: np.ndarray, seed: 
             "ConvolutionKernel": acquisition.kernel or "STANDARD",
             "GantryDetectorTilt": "0",
             "PatientPosition": "HFS",
-            "StudyInstanceUID": _uid("study", subject, seed),
-            "SeriesInstanceUID": _uid("series", subject, digest),
-            "FrameOfReferenceUID": _uid("frame of reference", subject, seed),
+            "StudyInstanceUID": make_uid("study", subject, seed),
+            "SeriesInstanceUID": make_uid("series", subject, digest),
+            "FrameOfReferenceUID": make_uid("frame of reference", subject, seed),
             "PositionReferenceIndicator": "",
             "StudyID": "1",
             "SeriesNumber": "1",
@@ -148,7 +144,7 @@ def _slice_dataset(common: Dataset, image: np.ndarray, affine: np.ndarray, k: in
     dataset = Dataset()
     dataset.update(common)
     position = affine[:3, 3] + k * affine[:3, 2]
-    dataset.SOPInstanceUID = _uid("slice", str(common.SeriesInstanceUID), str(k))
+    dataset.SOPInstanceUID = make_uid("slice", str(common.SeriesInstanceUID), str(k))
     dataset.InstanceNumber = str(k + 1)
     dataset.ImagePositionPatient = [_decimal(x) for x in position]
     dataset.SliceLocation = _decimal(position[2])

@@ -1,0 +1,123 @@
+"""Coded concepts that the DICOM outputs share, and the private scheme for what has no public code."""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+from pydicom.uid import generate_uid
+
+from myotome import structures
+from myotome.measurement import Measurement
+
+__all__ = [
+    "LATERALITY",
+    "MANUFACTURER",
+    "PRIVATE_SCHEME",
+    "STATISTICS",
+    "VERTEBRAE",
+    "declare_private_scheme",
+    "make_uid",
+    "measure_code",
+    "method_code",
+    "missing_attribute",
+    "private_code",
+    "public_code",
+    "unit_code",
+]
+
+MANUFACTURER = "Myotome"
+PRIVATE_SCHEME = "99MYOTOME"
+LATERALITY = {"right": Code("24028007", "SCT", "Right"), "left": Code("7771000", "SCT", "Left")}
+STATISTICS = {
+    "mean": Code("373098007", "SCT", "Mean"),
+    "median": Code("373099004", "SCT", "Median"),
+    "sd": Code("386136009", "SCT", "Standard Deviation"),
+}
+VERTEBRAE = {
+    "T10": Code("7610001", "SCT", "T10 vertebra"),
+    "T11": Code("12989004", "SCT", "T11 vertebra"),
+    "T12": Code("23215003", "SCT", "T12 vertebra"),
+    "L1": Code("66794005", "SCT", "L1 vertebra"),
+    "L2": Code("14293000", "SCT", "L2 vertebra"),
+    "L3": Code("36470004", "SCT", "L3 vertebra"),
+    "L4": Code("11994002", "SCT", "L4 vertebra"),
+    "L5": Code("49668003", "SCT", "L5 vertebra"),
+}
+_VOLUME = Code("118565006", "SCT", "Volume")
+_AREA = Code("42798000", "SCT", "Area")
+_ATTENUATION = Code("112031", "DCM", "Attenuation Coefficient")
+# measure: (private code value, meaning), for what no public code names
+_PRIVATE = {
+    "nama_share": ("NAMA_SHARE", "Share of normal attenuation muscle"),
+    "lama_share": ("LAMA_SHARE", "Share of low attenuation muscle"),
+    "imat_share": ("IMAT_SHARE", "Share of intermuscular adipose tissue"),
+    "volume_per_length": ("VOL_PER_LENGTH", "Volume per scanned length"),
+    "volume_per_height2": ("VOL_PER_HEIGHT2", "Volume per squared body height"),
+    "volume_per_height3": ("VOL_PER_HEIGHT3", "Volume per cubed body height"),
+    "area_per_height2": ("AREA_PER_HEIGHT2", "Area per squared body height"),
+}
+_PUBLIC = {
+    "volume": _VOLUME,
+    "muscle_volume": _VOLUME,
+    "area": _AREA,
+    "muscle_area": _AREA,
+    "density": _ATTENUATION,
+    "contour_density": _ATTENUATION,
+}
+_IN_MUSCLE_RANGE = {"muscle_volume", "muscle_area", "density"}
+_METHODS = {True: ("MUSCLE_RANGE", "Contour voxels of -29 to 150 HU"), False: ("WHOLE_CONTOUR", "Whole contour")}
+_UNITS = {"mL": "milliliter", "cm2": "square centimeter", "[hnsf'U]": "Hounsfield unit", "%": "percent"}
+
+
+def public_code(code: structures.Code) -> Code:
+    """A structure's code as pydicom's."""
+    return Code(code.value, code.scheme, code.meaning)
+
+
+def private_code(value: str, meaning: str) -> Code:
+    """A code of the private scheme."""
+    return Code(value, PRIVATE_SCHEME, meaning[:64])
+
+
+def measure_code(measure: str) -> Code:
+    """What a measurement is of: a public code where there is one, else one of the private scheme."""
+    if measure in _PUBLIC:
+        return _PUBLIC[measure]
+    value, meaning = _PRIVATE.get(measure, (measure.upper(), measure.replace("_", " ").capitalize()))
+    return private_code(value, meaning)
+
+
+def method_code(measurement: Measurement) -> Code | None:
+    """Which voxels were measured, for the measures whose public code does not say."""
+    if measurement.measure not in _PUBLIC:
+        return None
+    return private_code(*_METHODS[measurement.measure in _IN_MUSCLE_RANGE])
+
+
+def unit_code(unit: str) -> Code:
+    """A UCUM unit."""
+    return Code(unit, "UCUM", _UNITS.get(unit, unit))
+
+
+def make_uid(*entropy: str) -> str:
+    """A UID made from a hash, so that equal inputs give equal UIDs."""
+    return str(generate_uid(prefix="1.2.826.0.1.3680043.8.498.", entropy_srcs=list(entropy)))
+
+
+def missing_attribute(error: Exception) -> str:
+    """What a header lacks, in brackets; nothing for other errors, whose text may quote a patient's data."""
+    name = getattr(error, "name", None) if isinstance(error, AttributeError) else None
+    if isinstance(error, AttributeError) and name is None and (found := re.search(r"attribute '(\w+)'", str(error))):
+        name = found[1]
+    return f" ({name} is missing)" if name else ""
+
+
+def declare_private_scheme(dataset: Dataset) -> None:
+    """Say in an object whose the private coding scheme is."""
+    scheme = Dataset()
+    scheme.CodingSchemeDesignator = PRIVATE_SCHEME
+    scheme.CodingSchemeName = "Myotome measurement concepts"
+    scheme.CodingSchemeResponsibleOrganization = "The Myotome project"
+    dataset.CodingSchemeIdentificationSequence = [*dataset.get("CodingSchemeIdentificationSequence", []), scheme]
