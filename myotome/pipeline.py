@@ -233,7 +233,8 @@ def _require_hounsfield(volume: Volume) -> None:
     for name, count in shares.items():
         if count < _SMALLEST_SHARE * volume.array.size:
             raise InputError(
-                f"the image shows hardly any {name}, so it is no CT of a body in Hounsfield units: check its rescale."
+                f"the image shows hardly any {name}, so its numbers are not Hounsfield units or it is a small crop: "
+                "check its rescale, or give the whole image."
             )
 
 
