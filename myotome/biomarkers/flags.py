@@ -71,16 +71,13 @@ def find_contacts(
     reach = [max(1, round(_REACH_MM / step)) for step in spacing]
     found = np.zeros((code_count, len(DIRECTIONS)), np.int64)
     box = _bounding_box(codes, reach)
-    outside = _padding_mask(image[box], codes[box], reach, padding_value)
-    if outside is not None and outside == "connected":
-        components, _ = label_components(image == padding_value)
-        corners = {int(components[x, y]) for x in (0, -1) for y in (0, -1)} - {0}
-        outside = (np.isin(components, list(corners)) | (image <= PADDING_HU))[box]
     cropped = codes[box]
+    outside = image[box] <= PADDING_HU
+    if padding_value is not None and _touches(image[box] == padding_value, cropped > 0, reach):
+        outside |= _joined_to_corner(image == padding_value)[box]
     for column, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
         at_edge = _near_border(codes, axis, step, reach[axis])[box]
-        if outside is not None:
-            at_edge |= _near_mask(outside, axis, step, reach[axis])
+        at_edge |= _near_mask(outside, axis, step, reach[axis])
         found[:, column] = np.bincount(cropped[at_edge & (cropped > 0)], minlength=code_count)[:code_count]
     return found
 
@@ -93,17 +90,17 @@ def _bounding_box(codes: np.ndarray, margin: list[int]) -> tuple[slice, slice]:
     return box[0], box[1]
 
 
-def _padding_mask(image: np.ndarray, codes: np.ndarray, reach: list[int], padding_value: float | None):
-    """Mask of the padding near the labels, ``None`` when there is none, ``"connected"`` when that must be checked."""
-    empty = image <= PADDING_HU
-    if padding_value is not None and padding_value > PADDING_HU:
-        constant = image == padding_value
-        labelled = codes > 0
-        for axis in (0, 1):
-            for step in (1, -1):
-                if (_near_mask(constant, axis, step, reach[axis]) & labelled).any():
-                    return "connected"
-    return empty if empty.any() else None
+def _touches(mask: np.ndarray, labelled: np.ndarray, reach: list[int]) -> bool:
+    """True when a labelled voxel lies within reach of the mask."""
+    directions = [(axis, step) for axis in (0, 1) for step in (1, -1)]
+    return any((_near_mask(mask, axis, step, reach[axis]) & labelled).any() for axis, step in directions)
+
+
+def _joined_to_corner(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask that reach a corner of the image."""
+    components, _ = label_components(mask)
+    corners = {int(components[x, y]) for x in (0, -1) for y in (0, -1)} - {0}
+    return np.isin(components, list(corners))
 
 
 def _near_mask(mask: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray:
