@@ -14,7 +14,7 @@ _SPACING_TOLERANCE = 1e-3
 _SAME_PLACE_MM = 0.01
 _SIDEWAYS_MM = 0.1
 _STEP_TOLERANCE = 0.05
-_STEP_ROUNDING_MM = 0.06
+_STEP_ROUNDING_MM = 0.1
 _TILT_DEGREES = 0.05
 
 
@@ -108,14 +108,14 @@ def _check_steps(along: np.ndarray, heights: np.ndarray) -> float:
             f"{count} {'slice is' if count == 1 else 'slices are'} missing of {len(along) + count} (between {places}"
             f"{', ...' if len(gaps) > 3 else ''}): copy the whole series again."
         )
-    even = (along[-1] - along[0]) / (len(along) - 1)
-    drift = np.abs(along - along[0] - even * np.arange(len(along))).max()
+    even, start = np.polyfit(np.arange(len(along)), along - along[0], 1)
+    drift = np.abs(along - along[0] - start - even * np.arange(len(along))).max()
     if drift > max(_STEP_ROUNDING_MM, _STEP_TOLERANCE * even):
         raise GeometryError(
             f"the slices are unevenly spaced, {steps.min():.3g} to {steps.max():.3g} mm apart (missing slices, or two "
             "scans in one series?): give a series with one slice distance."
         )
-    return float(even)
+    return round(float(even), 6)
 
 
 def arrange_frames(frames: list[Frame]) -> tuple[list[Frame], np.ndarray]:

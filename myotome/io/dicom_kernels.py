@@ -8,7 +8,7 @@ __all__ = ["is_sharp_kernel"]
 
 _SHARP_WORDS = ("LUNG", "BONE", "EDGE", "SHARP", "ULTRA")  # GE and others
 _SHARP_CODES = {"D", "E", "L", "YC", "YD", "YE"}  # Philips
-_SIEMENS = re.compile(r"^(?:[BHTUQSJ][A-Z]?)(\d\d)")
+_SIEMENS = re.compile(r"^(?:[BHIJTUQS][A-Z]?)(\d\d)")
 _SIEMENS_SHARPEST_SOFT = 49
 _CANON = re.compile(r"^FC(\d\d)")
 

@@ -94,7 +94,8 @@ def write_structured_report(
             report = _make_report(groups, result, [segmentation, *headers])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(
-            f"the series' headers do not allow a DICOM report{missing_attribute(error)}: mend them, or convert the series to NIfTI."
+            f"the series' headers do not allow a DICOM report{missing_attribute(error)}: "
+            "mend them, or convert the series to NIfTI."
         ) from error
     with atomic_path(path) as temporary:
         report.save_as(temporary)

@@ -169,12 +169,12 @@ def _through_gate(series: _Series) -> _Series:
 def _rank(series: _Series) -> tuple:
     """Sort key, best first."""
     derived = any(set(frame.image_type) & _DERIVED_WORDS for frame in series.frames)
+    sharp = is_sharp_kernel(_text(find_value(series.header, "ConvolutionKernel", 0)))
     if series.affine is None:
-        return True, derived, 0, 0, 0, 0
+        return True, derived, False, sharp, -len(series.frames), 0
     normal = series.affine[:3, 2]
     step_mm = float(np.linalg.norm(normal))
     axial = abs(normal[2]) > 0.8 * step_mm
-    sharp = is_sharp_kernel(_text(find_value(series.header, "ConvolutionKernel", 0)))
     coverage_mm = step_mm * len(series.frames)
     return False, derived, not axial, sharp, -round(coverage_mm / 5), round(step_mm, 1)
 

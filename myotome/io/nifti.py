@@ -9,7 +9,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.openers import Opener
 from nibabel.spatialimages import HeaderDataError
 
 from myotome.errors import GeometryError, InputError
@@ -32,16 +31,16 @@ def _read_raw_header(path: Path) -> nibabel.Nifti1Header:
     """The header as it is written, before nibabel mends it (it would turn a negative spacing positive)."""
     not_an_image = InputError(f"'{path.name}' is not an image: give a NIfTI file, a DICOM folder or a zip of one.")
     try:
-        with Opener(str(path)) as file:
-            start = file.read(544)
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+            start = file.read(540)
     except _DAMAGED as error:
-        raise (_damaged(path) if path.suffix == ".gz" and _is_gzip(path) else not_an_image) from error
+        raise _damaged(path) from error
     for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         size = kind.template_dtype.itemsize
         if len(start) < size:
             continue
         header = kind(start[:size], check=False)
-        if int(header["sizeof_hdr"]) == size and header["magic"].item()[:2] in (b"n+", b"ni"):
+        if int(header["sizeof_hdr"]) == size and header["magic"].item()[:2] == b"n+":
             return header
     raise not_an_image
 
@@ -106,6 +105,15 @@ def _rescaled(image: nibabel.Nifti1Image) -> np.ndarray:
     return stored
 
 
+def _open(path: Path, header: nibabel.Nifti1Header) -> nibabel.Nifti1Image:
+    """The image; a compressed file is read to its end, because only there does gzip check what came out of it."""
+    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    if path.suffix == ".nii" and not _is_gzip(path):
+        return kind.from_filename(path)
+    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+        return kind.from_bytes(file.read())
+
+
 def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
     path = Path(path)
     if not path.is_file():
@@ -113,7 +121,7 @@ def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
     header = _read_raw_header(path)
     _check_header(header, path)
     try:
-        image = nibabel.load(path)
+        image = _open(path, header)
         array = _rescaled(image)
     except (ImageFileError, HeaderDataError, *_DAMAGED) as error:
         raise _damaged(path) from error

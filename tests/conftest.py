@@ -1,0 +1,83 @@
+"""What tests share: the real data beside the checkout, and a tiny CT whose every voxel is known."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from myotome.geometry import Acquisition, Grid, Volume
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real scans; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data is not beside the checkout: no {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def small_ct() -> Volume:
+    """A CT of 12 slices: a soft-tissue ellipse in air, with a number in every voxel that tells where it is."""
+    x, y, z = np.meshgrid(np.arange(20), np.arange(16), np.arange(12), indexing="ij")
+    body = ((x - 9.5) / 8) ** 2 + ((y - 7.5) / 6) ** 2 < 1
+    array = np.where(body, 40 + x + 2 * y - 5 * z, -1000 - z % 3).astype(np.int16)
+    affine = np.array([[0.8, 0, 0, -7.25], [0, 0.7, 0, -31.5], [0, 0, 2.5, 100.5], [0, 0, 0, 1]])
+    acquisition = Acquisition(
+        subject_id="PHANTOM-000007",
+        series_description="phantom thorax",
+        tube_voltage_kv=120.0,
+        kernel="STANDARD",
+        slice_thickness_mm=2.5,
+        manufacturer="Myotome phantom",
+        height_m=1.72,
+        reconstruction_diameter_mm=16.0,
+    )
+    return Volume(array, Grid(array.shape, affine), "CT", acquisition)
+
+
+@pytest.fixture
+def ct_series(tmp_path: Path, small_ct: Volume) -> Path:
+    """The tiny CT as a DICOM series."""
+    from myotome.io.dicom_series import write_dicom_series
+
+    folder = tmp_path / "series"
+    write_dicom_series(folder, small_ct)
+    return folder
+
+
+@pytest.fixture
+def change_slices() -> Callable:
+    """Apply ``change(dataset, index)`` to every slice file of a folder; a slice is removed when it returns False."""
+    import pydicom
+
+    def apply(folder: Path, change: Callable) -> None:
+        for index, path in enumerate(sorted(folder.glob("*.dcm"))):
+            dataset = pydicom.dcmread(path)
+            if change(dataset, index) is False:
+                path.unlink()
+            else:
+                dataset.save_as(path)
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def dicom_errors() -> Callable:
+    """Errors and (all else) warnings that dciodvfy, the DICOM validator, finds in a file."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy (dicom3tools) is not installed")
+
+    def validate(path: Path) -> tuple[list[str], list[str]]:
+        done = subprocess.run(["dciodvfy", "-new", str(path)], capture_output=True, text=True, errors="replace")
+        lines = (done.stdout + done.stderr).splitlines()
+        return [x for x in lines if x.startswith("Error")], [x for x in lines if x.strip().startswith("Warning")]
+
+    return validate
