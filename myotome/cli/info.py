@@ -69,16 +69,20 @@ def _describe_bundle(root: Path) -> dict[str, Any]:
         metadata = json.loads((root / "configs" / "metadata.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         metadata = {}
-    weights = sorted((root / "models").glob("*.pt"))
-    return {
-        "name": root.name,
-        "version": metadata.get("version"),
-        "path": str(root),
-        "weights": [
-            {"file": path.name, "bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            for path in weights
-        ],
-    }
+    released = metadata.get("weights_sha256", {})
+    weights = []
+    for path in sorted((root / "models").glob("*.pt")):
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        expected = released.get(f"models/{path.name}")
+        weights.append(
+            {
+                "file": path.name,
+                "bytes": path.stat().st_size,
+                "sha256": digest,
+                "as_released": digest == expected if expected else None,
+            }
+        )
+    return {"name": root.name, "version": metadata.get("version"), "path": str(root), "weights": weights}
 
 
 def _bundle_table(bundles: list[dict[str, Any]]) -> Table:
@@ -88,7 +92,12 @@ def _bundle_table(bundles: list[dict[str, Any]]) -> Table:
         table.add_row(
             bundle["name"],
             bundle["version"] or "unreadable",
-            "\n".join(f"{file['file']} ({file['bytes'] / 1e6:.1f} MB)" for file in files) or "not here",
+            "\n".join(_describe_weights(file) for file in files) or "not here",
             "\n".join(file["sha256"][:12] for file in files),
         )
     return table
+
+
+def _describe_weights(file: dict[str, Any]) -> str:
+    changed = ", not the released file" if file["as_released"] is False else ""
+    return f"{file['file']} ({file['bytes'] / 1e6:.1f} MB{changed})"

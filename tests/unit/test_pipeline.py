@@ -56,7 +56,9 @@ def nifti(tmp_path):
 def dicom(tmp_path):
     volume, label_map = make_case()
     write_dicom_series(tmp_path / "series", volume)
-    return tmp_path / "series", PhantomSegmenter(label_map)
+    grid = read_volume(tmp_path / "series").grid
+    labels, affine = reorient(label_map.array, AFFINE, "".join(grid.axis_codes))
+    return tmp_path / "series", PhantomSegmenter(LabelMap(labels, Grid(grid.shape, affine), label_map.schema))
 
 
 def value(result, structure, measure, statistic, side="both"):
@@ -132,9 +134,8 @@ def test_an_output_that_exists_is_refused_and_left_alone(nifti, tmp_path):
 
 
 def test_overwrite_replaces_a_result(dicom, nifti, tmp_path):
-    (series, segmenter), (image, _) = dicom, nifti
-    analyze(AnalysisRequest(series, tmp_path / "out"), segmenter)
-    analyze(AnalysisRequest(image, tmp_path / "out", overwrite=True), segmenter)
+    analyze(AnalysisRequest(dicom[0], tmp_path / "out"), dicom[1])
+    analyze(AnalysisRequest(nifti[0], tmp_path / "out", overwrite=True), nifti[1])
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(OUTPUT_NAMES) - DICOM_NAMES
     assert left_over(tmp_path) == ["out"]
 

@@ -11,10 +11,14 @@ from myotome.cli import info as info_module
 HEAVY = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "matplotlib")
 
 
+RELEASED = hashlib.sha256(b"weights").hexdigest()
+
+
 def make_bundle(root, weights):
+    released = {"models/model.pt": RELEASED}
     (root / "configs").mkdir(parents=True)
     (root / "models").mkdir()
-    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.3.1"}))
+    (root / "configs" / "metadata.json").write_text(json.dumps({"version": "0.3.1", "weights_sha256": released}))
     if weights is not None:
         (root / "models" / "model.pt").write_bytes(weights)
 
@@ -34,17 +38,19 @@ def test_info_and_help_import_nothing_heavy():
 def test_info_describes_bundles_with_and_without_weights(tmp_path, monkeypatch):
     (tmp_path / "configs").mkdir()
     make_bundle(tmp_path / "bundle" / "knee_mri", b"weights")
+    make_bundle(tmp_path / "bundle" / "shoulder_mri", b"others")
     make_bundle(tmp_path / "bundle" / "thorax_ct", None)
     monkeypatch.setattr(info_module, "config_path", lambda name: tmp_path / "configs" / name)
 
     found = info_module.describe_installation()
 
-    knee, thorax = found["bundles"]
+    knee, shoulder, thorax = found["bundles"]
     assert found["version"] == __version__
     assert (knee["name"], knee["version"]) == ("knee_mri", "0.3.1")
     assert knee["weights"] == [
-        {"file": "model.pt", "bytes": 7, "sha256": hashlib.sha256(b"weights").hexdigest()},
+        {"file": "model.pt", "bytes": 7, "sha256": RELEASED, "as_released": True},
     ]
+    assert [file["as_released"] for file in shoulder["weights"]] == [False]
     assert thorax["weights"] == []
 
 
