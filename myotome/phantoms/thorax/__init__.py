@@ -34,6 +34,7 @@ __all__ = [
     "make_person",
     "make_scan",
     "make_thorax",
+    "measure_anatomy",
 ]
 
 _CONTRAST_HU = {"none": (0.0, 0.0, 0.0), "venous": (110.0, 50.0, 6.0), "arterial": (240.0, 25.0, 3.0)}
@@ -141,6 +142,14 @@ def make_ideal_thorax(
     return hu, labels, affine
 
 
+def measure_anatomy(seed: int, in_plane_mm: float = 1.0) -> dict[str, Any]:
+    """Sex, cross-sections and density of one person at T4 and T12, without scanning: what published ranges state."""
+    person = make_person(seed)
+    thorax = Thorax(person)
+    renderer = SliceRenderer(thorax, *_drawn_grid(person, in_plane_mm), table=False)
+    return {"seed": seed, "sex": person.sex, **_areas(thorax, renderer)}
+
+
 class _Tally:
     """Super-sampled volume, mean intensity and fat share of each structure."""
 
@@ -235,13 +244,18 @@ def _describe(person: Person, scan: Scan, seed: int) -> dict[str, Any]:
 
 
 def _areas(thorax: Thorax, renderer: SliceRenderer) -> dict[str, float]:
-    """Cross-sections (cm2) through the middle of T4 and T12, whole and per respiratory muscle."""
+    """Cross-sections (cm2) through the middle of T4 and T12, whole and per respiratory muscle, and their density (HU).
+
+    The density is the mean of the pure muscle voxels of -29..150 HU, as it is read on a patient.
+    """
     pixel_cm2 = renderer.pixel**2 / 100
     rows = {}
     for level in (4, 12):
-        _, shares = renderer.render(thorax.level_z(level))
+        hu, shares = renderer.render(thorax.level_z(level))
         areas = shares.sum(axis=(1, 2)) * pixel_cm2
+        pure = hu[(shares.sum(axis=0) > 0.99) & (hu >= -29) & (hu <= 150)]
         rows[f"t{level}_muscle_cm2"] = float(areas.sum())
+        rows[f"t{level}_density_hu"] = float(pure.mean())
         for structure in read_label_schema().structures[:3]:
             rows[f"t{level}_{structure.name}_cm2"] = float(areas[structure.index - 1])
     return rows
