@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from myotome.io import write_volume
+from myotome.phantoms.thorax import Scan, make_thorax
+
 ROOT = Path(__file__).parents[2]
+
+
+BUNDLE = "respiratory_muscle_ct_segmentation"
+WEIGHTS = ROOT / "bundle" / BUNDLE / "models" / "model.pt"
 
 
 def run(words, folder, **options):
@@ -71,3 +79,31 @@ def test_the_entry_point_is_the_command_line(wheel):
     archive = zipfile.ZipFile(wheel)
     (name,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
     assert "myotome = myotome.cli:main" in archive.read(name).decode()
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory):
+    """Four slices of a coarse phantom (4 x 4 x 20 mm) as NIfTI."""
+    path = tmp_path_factory.mktemp("phantom") / "ct.nii.gz"
+    scan = Scan(matrix=104, in_plane_mm=4.0, slice_thickness_mm=20.0, sub_slice_mm=20.0, bottom=0.4, top=0.65)
+    write_volume(path, make_thorax(7, scan).volume)
+    return path
+
+
+def test_without_weights_the_sentence_says_where_they_go(installed, phantom):
+    folder, python = installed
+    done = run([python, "-m", "myotome", "analyze", phantom, "--bundle", BUNDLE, "-o", folder / "out"], folder)
+    assert done.returncode == 4, done.stderr
+    assert "models/model.pt" in done.stderr
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the bundle's weights are not here")
+def test_a_bundle_given_by_its_path_brings_its_weights(installed, phantom):
+    folder, python = installed
+    words = ["analyze", phantom, "--bundle", WEIGHTS.parents[1], "-o", folder / "result", "--device", "cpu"]
+    done = run([python, "-m", "myotome", *words], folder)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((folder / "result" / "measurements.json").read_text())
+    assert document["provenance"]["weights_sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    assert (folder / "result" / "report.html").is_file()
