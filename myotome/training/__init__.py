@@ -5,15 +5,23 @@ from myotome.training.checkpoint import (
     StageFiles,
     TrainingProgress,
     copy_fitting_weights,
-    read_weights,
-    write_weights,
 )
-from myotome.training.setup import read_datalist, start_stage
+from myotome.training.evaluation import CaseScores, MaskedBatch
+from myotome.training.setup import list_images, read_datalist, require_known_overrides, start_stage
 from myotome.training.slabs import SlabDataset, SlabSampling
-from myotome.training.stages import AveragedWeights, MixedPrecisionUpdate, PooledDice, StageBatch, StageOutput, UseAverage
+from myotome.training.stages import (
+    AveragedWeights,
+    MixedPrecisionUpdate,
+    PooledDice,
+    StageBatch,
+    StageOutput,
+    UseAverage,
+)
 
 __all__ = [
     "AveragedWeights",
+    "CaseScores",
+    "MaskedBatch",
     "MixedPrecisionUpdate",
     "PooledDice",
     "SlabDataset",
@@ -22,11 +30,11 @@ __all__ = [
     "StageCheckpoint",
     "StageFiles",
     "StageOutput",
-    "UseAverage",
     "TrainingProgress",
+    "UseAverage",
     "copy_fitting_weights",
+    "list_images",
     "read_datalist",
-    "read_weights",
+    "require_known_overrides",
     "start_stage",
-    "write_weights",
 ]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +13,10 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from myotome.errors import BundleError
+from myotome.networks import write_weights
 from myotome.training.stages import AveragedWeights
 
-__all__ = ["StageCheckpoint", "StageFiles", "TrainingProgress", "copy_fitting_weights", "read_weights", "write_weights"]
+__all__ = ["StageCheckpoint", "StageFiles", "TrainingProgress", "copy_fitting_weights"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,41 +27,6 @@ class StageFiles:
 
     weights: str
     checkpoint: str
-
-
-def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
-    """Load a state dict into a module, strictly.
-
-    Raises
-    ------
-    BundleError
-        When the file is missing, is not a state dict of plain tensors, or belongs to another network.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise BundleError(f"no weights at {path}: train the bundle, or download its model.pt to that place.")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        raise BundleError(f"{path} is not a readable weights file ({type(error).__name__}): download it again.") from error
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} holds weights of another network: use the model.pt of this bundle.") from error
-    return module
-
-
-def write_weights(state: dict[str, Any], path: str | Path) -> str:
-    """Write a state dict whole or not at all; returns the file's sha256."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(state, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @torch.no_grad()
@@ -140,6 +104,8 @@ class StageCheckpoint:
         _LOG.info("resumed at iteration %d of %d", iteration, engine.state.epoch_length * engine.state.max_epochs)
 
     def save(self, engine: Any) -> None:
+        if engine.state.rank:
+            return
         state = {
             "network": _unwrap(engine.network).state_dict(),
             "average": self.average.average,
@@ -179,7 +145,7 @@ class TrainingProgress:
     def _count(self, engine: Any) -> None:
         state = engine.state
         self._losses.append(state.output["loss"])
-        if state.iteration % self.interval:
+        if state.iteration % self.interval or state.rank:
             return
         now, count = time.monotonic(), len(self._losses)
         seconds = (now - self._since) / count

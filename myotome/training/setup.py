@@ -1,20 +1,30 @@
-"""What a training config starts from: the list of cases, and a stage with the weights it builds on."""
+"""What a bundle's run starts from: known keys, the list of cases, and a stage with the weights it builds on."""
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
 
 from myotome.errors import InputError
-from myotome.training.checkpoint import copy_fitting_weights, read_weights
+from myotome.networks import read_weights
+from myotome.training.checkpoint import copy_fitting_weights
 
-__all__ = ["read_datalist", "start_stage"]
+__all__ = ["list_images", "read_datalist", "require_known_overrides", "start_stage"]
 
 _LOG = logging.getLogger(__name__)
+_RUN_OPTIONS = {
+    *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
+    "workflow_name",
+}
 
 
 def read_datalist(path: str | Path, key: str) -> list[dict[str, str]]:
@@ -34,6 +44,59 @@ def read_datalist(path: str | Path, key: str) -> list[dict[str, str]]:
     if not rows:
         raise InputError(f"{path} lists no '{key}' cases: make the data again, or set dataset_dir.")
     return [{name: str(path.parent / value) for name, value in row.items()} for row in rows]
+
+
+def list_images(folder: str | Path) -> list[dict[str, str]]:
+    """One row ``{"image": path}`` for each NIfTI file of a folder, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        When there is none.
+    """
+    files = sorted(path for path in Path(folder).glob("*") if path.name.endswith((".nii", ".nii.gz")))
+    if not files:
+        raise InputError(f"no .nii or .nii.gz image in {folder}: set dataset_dir to a folder of CT images.")
+    return [{"image": str(path)} for path in files]
+
+
+def require_known_overrides(arguments: Sequence[str] | None = None) -> None:
+    """Refuse a command-line override of a key that the config files do not have: MONAI would ignore it silently.
+
+    Parameters
+    ----------
+    arguments : those of ``python -m monai.bundle run``; the process's own by default, and none under other programs.
+
+    Raises
+    ------
+    InputError
+        When a ``--key`` names nothing in the configs.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:] if Path(sys.argv[0]).parent.name == "bundle" else ()
+    given = dict(_split_option(arguments, place) for place, word in enumerate(arguments) if word.startswith("--"))
+    files = given.get("config_file")
+    if not files:
+        return
+    config = ConfigParser.load_config_files(ast.literal_eval(files) if files.startswith("[") else files)
+    for key in given.keys() - _RUN_OPTIONS:
+        if not _has_key(config, key):
+            raise InputError(f"the configuration has no key '{key}': it has {', '.join(sorted(config))}.")
+
+
+def _split_option(arguments: Sequence[str], place: int) -> tuple[str, str]:
+    name, equals, value = arguments[place][2:].partition("=")
+    following = arguments[place + 1] if place + 1 < len(arguments) else ""
+    return name, value if equals else following
+
+
+def _has_key(config: Any, key: str) -> bool:
+    for part in key.lstrip("+").replace("#", "::").split("::"):
+        if isinstance(config, dict) and part not in config:
+            return "_target_" in config  # an argument that the config leaves at its default
+        config = config[int(part)] if isinstance(config, list) and part.isdigit() else config
+        config = config[part] if isinstance(config, dict) else config
+    return True
 
 
 def start_stage(

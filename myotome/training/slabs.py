@@ -53,7 +53,9 @@ class SlabDataset(Dataset):
     data : rows with the paths ``image`` (HU) and ``label``, both (X, Y, Z) in RAS order on one grid.
     transform : applied to each sample; its random transforms are seeded per sample.
     length : number of samples.
-    start : number of the first sample; set when a run resumes.
+    shard : (rank, processes): which of several processes this one is; each draws ``length`` samples of its own.
+
+    ``start``, the number of the first sample, is set when a run resumes.
 
     Raises
     ------
@@ -68,19 +70,21 @@ class SlabDataset(Dataset):
         length: int = 1000,
         seed: int = 0,
         sampling: SlabSampling | None = None,
+        shard: Sequence[int] = (0, 1),
     ) -> None:
         if not data:
             raise InputError("the data list is empty: point dataset_dir at a folder whose datalist.json lists cases.")
         self.data, self.length, self.seed, self.start = list(data), int(length), seed, 0
         self.transform = Compose(transform) if isinstance(transform, (list, tuple)) else transform
         self.sampling = sampling or SlabSampling()
+        self.rank, self.processes = shard
         self._opened: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return max(0, self.length - self.start)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, self.start + index))
+        rng = np.random.default_rng((self.seed, (self.start + index) * self.processes + self.rank))
         image, label, spacing = self._case(int(rng.integers(len(self.data))))
         sample = _draw_slab(image, label, spacing, self.sampling, rng)
         if self.transform is None:  # not "if self.transform": len() of a Compose reseeds its transforms
@@ -95,7 +99,7 @@ class SlabDataset(Dataset):
             opened = NibabelReader().read([row["image"], row["label"]])
             image, label = (np.asanyarray(item.dataobj) for item in opened)
             if image.shape != label.shape:
-                raise InputError(f"{row['image']} and {row['label']} differ in shape: make the label on the image's grid.")
+                raise InputError(f"{row['image']} and {row['label']} differ in shape: make both on one grid.")
             self._opened[number] = image, label, np.array(opened[0].header.get_zooms()[:3])
         return self._opened[number]
 

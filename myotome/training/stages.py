@@ -42,7 +42,7 @@ class StageBatch:
 
 
 class MixedPrecisionUpdate:
-    """Iteration of a :class:`monai.engines.SupervisedTrainer` in bfloat16, on a CPU as on a GPU, with clipped gradients.
+    """Iteration of a :class:`monai.engines.SupervisedTrainer` in bfloat16, on CPU and GPU, with clipped gradients.
 
     bfloat16 has float32's range, so there is no loss scaling.
     """
@@ -144,4 +144,3 @@ class PooledDice(Metric):
         both, total = table.diagonal(), table.sum(0) + table.sum(1)
         scores = [2 * both[k] / total[k] for k in range(1, self.class_count) if total[k] > 0]
         return float(torch.stack(scores).mean()) if scores else 0.0
-

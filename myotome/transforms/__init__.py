@@ -12,8 +12,10 @@ from myotome.transforms.acquisition import (
     RandStreaksd,
     RandTissueContrastd,
 )
+from myotome.transforms.grids import CropBodyd, ResampleInPlaned, RestoreLabelMapd, find_body_box
 
 __all__ = [
+    "CropBodyd",
     "RandBlurd",
     "RandContrastAgentd",
     "RandFieldOfViewd",
@@ -24,4 +26,7 @@ __all__ = [
     "RandShadingd",
     "RandStreaksd",
     "RandTissueContrastd",
+    "ResampleInPlaned",
+    "RestoreLabelMapd",
+    "find_body_box",
 ]

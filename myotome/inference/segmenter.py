@@ -1,0 +1,211 @@
+"""The one seam of the house: a segmenter turns a volume into a label map."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+from monai.transforms import Compose, LoadImaged, SaveImaged
+from torch import nn
+
+from myotome.errors import BundleError, InputError
+from myotome.geometry import Volume
+from myotome.networks import read_weights
+from myotome.resources import bundle_root
+from myotome.structures import LabelMap, LabelSchema, read_label_schema
+
+__all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights"]
+
+
+class Segmenter(Protocol):
+    """Finds structures in a volume, and says what it is for the provenance."""
+
+    bundle: str
+    bundle_version: str
+    weights_sha256: str
+    device: str
+
+    def segment(self, volume: Volume) -> LabelMap:
+        """Label map of a volume, on the volume's own grid."""
+        ...
+
+
+class PhantomSegmenter:
+    """Gives the known truth of a phantom, so that everything above is tested without weights."""
+
+    bundle, bundle_version, weights_sha256, device = "phantom", "none", "none", "none"
+
+    def __init__(self, label_map: LabelMap) -> None:
+        self._label_map = label_map
+
+    def segment(self, volume: Volume) -> LabelMap:
+        """The truth.
+
+        Raises
+        ------
+        InputError
+            When the volume is not the phantom's.
+        """
+        if not volume.grid.same_as(self._label_map.grid):
+            raise InputError("the image is not the one that this label map was made for: give the phantom's image.")
+        return self._label_map
+
+
+class BundleSegmenter:
+    """Runs a bundle's ``configs/inference.yaml`` on volumes in memory.
+
+    The bundle's own network, preprocessing, inferer and postprocessing are used, without loading and saving, so the
+    label map is the one that ``python -m monai.bundle run inference`` writes.
+
+    Parameters
+    ----------
+    bundle : name of a shipped bundle, or a bundle's folder.
+    device : ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or ``"auto"``.
+    progress : called with the share of the work that is done, 0 to 1.
+    schema : numbering of the label map; that of the bundle's metadata when ``None``.
+
+    Raises
+    ------
+    BundleError
+        When the bundle, its configuration or its weights are missing, unreadable or do not belong together, or the
+        device is not there.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        device: str = "cpu",
+        progress: Callable[[float], None] | None = None,
+        schema: LabelSchema | None = None,
+    ) -> None:
+        root = bundle_root(bundle)
+        metadata = read_metadata(root)
+        self.bundle, self.bundle_version = root.name, str(metadata["version"])
+        self.device = _require_device(device)
+        self.weights_sha256 = require_matching_weights(root, metadata)
+        self._schema = schema or _schema_of(metadata)
+        parser = _read_config(root, self.device)
+        try:
+            network = parser.get_parsed_content("network_def")
+            self._before = _without(parser.get_parsed_content("preprocessing"), LoadImaged)
+            self._inferer: Inferer = parser.get_parsed_content("inferer")
+            self._after = _without(parser.get_parsed_content("postprocessing"), SaveImaged)
+        except Exception as error:
+            raise BundleError(f"{root}/configs/inference.yaml cannot be used ({_first_line(error)}).") from error
+        self._inferer.progress = progress
+        self._network: nn.Module = read_weights(network, root / "models" / "model.pt").to(self.device).eval()
+
+    def segment(self, volume: Volume) -> LabelMap:
+        """Label map of a volume, on the volume's own grid."""
+        data: dict[str, Any] = {"image": _as_meta_tensor(volume)}
+        data = self._before(data)
+        data["pred"] = self._inferer(data["image"][None], self._network)[0]
+        labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
+        return LabelMap(labels, volume.grid, self._schema)
+
+
+def read_metadata(root: Path) -> dict[str, Any]:
+    """A bundle's ``configs/metadata.json``.
+
+    Raises
+    ------
+    BundleError
+        When it is missing, unreadable, or says neither version nor outputs.
+    """
+    path = root / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata["version"], metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is not a bundle's metadata ({error!r}): copy it from the bundle again.") from error
+    return metadata
+
+
+def require_matching_weights(root: Path, metadata: dict[str, Any], name: str = "models/model.pt") -> str:
+    """The sha256 of a bundle's weights, compared with the one in its metadata where there is one.
+
+    Raises
+    ------
+    BundleError
+        When the weights are missing or are not those the metadata names.
+    """
+    path = root / name
+    if not path.is_file():
+        raise BundleError(f"bundle '{root.name}' has no weights at {path}: train it, or download {name} to that place.")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = metadata.get("weights_sha256", {}).get(name)
+    if expected and expected != found:
+        raise BundleError(
+            f"{path} is not the file the bundle was released with (sha256 {found[:12]}..., expected "
+            f"{expected[:12]}...): download it again, or write the new sha256 into configs/metadata.json."
+        )
+    return found
+
+
+def _schema_of(metadata: dict[str, Any]) -> LabelSchema:
+    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    schema = read_label_schema(metadata.get("label_schema", "respiratory_muscle_ct"))
+    if schema.channel_def() != channels:
+        raise BundleError(f"the bundle's labels {channels} are not those of the schema '{schema.name}': update either.")
+    return schema
+
+
+def _require_device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise BundleError(f"there is no device '{name}' on this machine: use --device cpu.") from error
+    return name
+
+
+def _read_config(root: Path, device: str) -> ConfigParser:
+    path = next(
+        (
+            root / "configs" / f"inference.{end}"
+            for end in ("yaml", "yml", "json")
+            if (root / "configs" / f"inference.{end}").is_file()
+        ),
+        None,
+    )
+    if path is None:
+        raise BundleError(f"bundle '{root.name}' has no configs/inference.yaml: copy it from the bundle again.")
+    parser = ConfigParser()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parser.read_config(str(path))
+        parser["bundle_root"] = str(root)
+        parser["device"] = f"$torch.device('{device}')"
+    except Exception as error:
+        raise BundleError(f"{path} is not a readable configuration ({_first_line(error)}).") from error
+    return parser
+
+
+def _without(transform: Compose, kind: type) -> Compose:
+    return Compose([step for step in transform.transforms if not isinstance(step, kind)])
+
+
+def _as_meta_tensor(volume: Volume) -> MetaTensor:
+    """The volume as :class:`monai.transforms.LoadImaged` would have read it: (1, ...) float32 with its affine."""
+    affine = torch.from_numpy(volume.grid.affine.copy())
+    array = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None]
+    meta = {"original_affine": volume.grid.affine.copy(), "spatial_shape": np.array(volume.grid.shape)}
+    meta |= {"space": "RAS", "original_channel_dim": "no_channel"}
+    return MetaTensor(array, affine=affine, meta=meta)
+
+
+def _first_line(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}".splitlines()[0]

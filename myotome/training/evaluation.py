@@ -1,0 +1,113 @@
+"""Scoring a bundle's label maps, case by case, on the grid of the images as they were made."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor, distributed
+
+from myotome.geometry import Grid, Volume
+from myotome.metrics import score_label_map
+from myotome.structures import LabelMap, read_label_schema
+
+__all__ = ["CaseScores", "MaskedBatch"]
+
+_COLUMNS = ("case", "structure", "score", "value", "unit")
+_SUMMARY_COLUMNS = ("structure", "score", "unit", "cases", "mean", "sd", "worst_case")
+
+
+class MaskedBatch:
+    """``prepare_batch`` for stage 3 alone: the network gets the image and the reference mask on the working grid."""
+
+    def __call__(
+        self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
+    ) -> tuple[Tensor, Tensor, tuple[Tensor], dict]:
+        return batch["image"], batch["label"], (batch["mask"],), {}
+
+
+class CaseScores:
+    """Scores each case with :func:`myotome.metrics.score_label_map`; a handler of the evaluator.
+
+    Writes ``scores.csv`` (one row per case, structure and score) and ``summary.csv`` (mean over the cases where the
+    score is defined, and the case that is worst), and puts the means of Dice into ``engine.state.metrics``. Under
+    several processes the first one gathers and writes.
+
+    Parameters
+    ----------
+    output_dir : folder for the two files.
+    image, label, pred : keys of the unprocessed image (for the density error), the reference and the prediction.
+    """
+
+    def __init__(self, output_dir: str, image: str = "scan", label: str = "label", pred: str = "pred") -> None:
+        self.output_dir, self.image, self.label, self.pred = Path(output_dir), image, label, pred
+        self.rows: list[tuple] = []
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.score)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def score(self, engine: Any) -> None:
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            label = batch[self.label]
+            affine = np.asarray(label.affine.cpu(), dtype=np.float64)
+            grid = Grid(tuple(label.shape[1:]), affine)
+            schema = read_label_schema()
+            reference, prediction = (
+                LabelMap(np.asarray(item.cpu())[0].astype(np.uint8), grid, schema)
+                for item in (label, output[self.pred])
+            )
+            volume = Volume(np.asarray(batch[self.image].cpu())[0], grid) if self.image in batch else None
+            file = Path(str(label.meta["filename_or_obj"]))
+            case = f"{file.parent.name}/{file.name}"
+            scores = score_label_map(reference, prediction, volume)
+            self.rows += [(case, row.structure, row.score, row.value, row.unit) for row in scores]
+
+    def write(self, engine: Any) -> None:
+        rows = _gather(self.rows)
+        summary = _summarise(rows)
+        engine.state.metrics.update({f"{row[0]}_dice": row[4] for row in summary if row[1] == "dice"})
+        if engine.state.rank == 0:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            _write_csv(self.output_dir / "scores.csv", _COLUMNS, rows)
+            _write_csv(self.output_dir / "summary.csv", _SUMMARY_COLUMNS, summary)
+
+
+def _gather(rows: list[tuple]) -> list[tuple]:
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return rows
+    gathered: list = [None] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, rows)
+    return sorted({row[:3]: row for part in gathered for row in part}.values())
+
+
+def _summarise(rows: Iterable[tuple]) -> list[tuple]:
+    groups: dict[tuple, list[tuple]] = {}
+    for case, structure, score, value, unit in rows:
+        group = groups.setdefault((structure, score, unit), [])
+        if value is not None:
+            group.append((value, case))
+    summary = []
+    for (structure, score, unit), pairs in groups.items():
+        values = [value for value, _ in pairs]
+        higher_is_better = "dice" in score or score == "nsd"
+        worst = min(pairs, key=lambda pair: pair[0] if higher_is_better else -abs(pair[0]))[1] if pairs else ""
+        mean, sd = (float(np.mean(values)), float(np.std(values))) if values else (None, None)
+        summary.append((structure, score, unit, len(values), mean, sd, worst))
+    return summary
+
+
+def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    os.replace(unfinished, path)
