@@ -45,7 +45,7 @@ _MARGIN_MM = 24.0
 class ThoraxCase:
     """An image, its true label map on the same grid, and a row of what is true of the person and the scan.
 
-    ``truth`` holds, per structure, the super-sampled ``<name>_volume_ml`` inside the scanned field, ``<name>_mean_hu`` of
+    ``truth`` holds, per structure, the super-sampled ``<name>_volume_ml`` in the scanned field, ``<name>_mean_hu`` of
     the noise-free tissue inside the contour and ``<name>_fat_percent``; areas at T4 and T12; lung function; and how the
     person and the scan were drawn.
     """

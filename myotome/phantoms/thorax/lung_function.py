@@ -1,6 +1,6 @@
 """Lung function of a sampled person, tied to muscle with a stated partial correlation.
 
-Expected values are linear in height and age: spirometry and transfer factor of the European Community for Steel and Coal
+Expected values are linear in height and age: spirometry and transfer factor of the European Coal and Steel Community
 (Quanjer et al. and Cotes et al., Eur Respir J 1993), respiratory pressures of Evans and Whitelaw (Respir Care 2009).
 A person's deviation, in standard deviations, is ``r * muscle_z + sqrt(1 - r^2) * noise``: given sex, age and height,
 the correlation with the muscle z-score is ``r`` of :data:`PARTIAL_CORRELATION`.
