@@ -257,3 +257,25 @@ def test_outputs_of_a_real_series_are_valid(tmp_path, shared_data, dicom_errors,
     assert np.array_equal(read_segmentation(tmp_path / "s.dcm", SCHEMA, volume.grid).array, array)
     for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
         assert dicom_errors(path)[0] == []
+
+
+def test_outputs_of_a_multi_frame_source(tmp_path, ct_series, measured, dicom_errors):
+    """The source is one object; the label map lies on it all the same."""
+    slices = [pydicom.dcmread(path) for path in sorted(ct_series.glob("*.dcm"))]
+    legacy = highdicom.legacy.LegacyConvertedEnhancedCTImage(
+        slices,
+        series_instance_uid=pydicom.uid.generate_uid(),
+        series_number=2,
+        sop_instance_uid=pydicom.uid.generate_uid(),
+        instance_number=1,
+    )
+    legacy.save_as(tmp_path / "legacy.dcm")
+    volume = read_volume(tmp_path / "legacy.dcm")
+    assert write_segmentation(tmp_path / "s.dcm", measured.label_map, volume, PROVENANCE)
+    assert write_structured_report(tmp_path / "r.dcm", measured, volume, tmp_path / "s.dcm")
+    back = read_segmentation(tmp_path / "s.dcm", SCHEMA, volume.grid)
+    assert np.array_equal(back.array, measured.label_map.array)
+    source = pydicom.dcmread(tmp_path / "s.dcm").ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]
+    assert source.ReferencedSOPInstanceUID == legacy.SOPInstanceUID
+    for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
+        assert dicom_errors(path)[0] == []
