@@ -32,8 +32,8 @@ HU = "[hnsf'U]"
 _CONTOUR = "whole contour"
 _MUSCLE = "contour voxels of -29..150 HU"
 _HEIGHT_M = (0.4, 2.6)
-_VOLUME_CASE_FLAGS = ("missing_slices", "thick_slices")
-_DENSITY_CASE_FLAGS = ("contrast_suspected", "metal", "missing_slices", "thick_slices")
+_VOLUME_CASE_FLAGS = ("gap_between_slices", "instance_numbers_skip", "missing_slices", "thick_slices")
+_DENSITY_CASE_FLAGS = (*_VOLUME_CASE_FLAGS, "contrast_suspected", "lossy_compression", "metal", "no_value_below_zero")
 
 
 @dataclass(frozen=True, eq=False)

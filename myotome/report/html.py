@@ -1,0 +1,179 @@
+"""The report: one self-contained page for people, with every volume, density, flag and what made them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from myotome.geometry import Volume
+from myotome.io.atomic import atomic_path
+from myotome.measurement import CaseResult, Measurement
+from myotome.report.chart import hex_colour, make_area_chart
+from myotome.report.flag_meanings import describe_flag
+
+__all__ = ["write_report"]
+
+# (heading, unit, measure, statistic, digits)
+_COLUMNS = (
+    ("Volume", "mL", "volume", "total", 1),
+    ("Muscle volume", "mL", "muscle_volume", "total", 1),
+    ("Mean density", "HU", "density", "mean", 1),
+    ("Median", "HU", "density", "median", 0),
+    ("SD", "HU", "density", "sd", 1),
+    ("NAMA", "%", "nama_share", "total", 1),
+    ("LAMA", "%", "lama_share", "total", 1),
+    ("IMAT", "%", "imat_share", "total", 1),
+    ("Volume per length", "mL/cm", "volume_per_length", "total", 2),
+    ("Volume / height²", "cm³/m²", "volume_per_height2", "total", 1),
+    ("Volume / height³", "cm³/m³", "volume_per_height3", "total", 1),
+)
+_LEVEL_COLUMNS = (
+    ("Area", "cm²", "area", "total", 1),
+    ("Muscle area", "cm²", "muscle_area", "total", 1),
+    ("Mean density", "HU", "density", "mean", 1),
+    ("IMAT", "%", "imat_share", "total", 1),
+    ("Area / height²", "cm²/m²", "area_per_height2", "total", 1),
+)
+_SIDES = ("right", "left", "both")
+_INPUTS = {
+    "name": "Input",
+    "subject_id": "Subject",
+    "series_description": "Series",
+    "study_uid": "Study UID",
+    "series_uid": "Series UID",
+    "voxels_sha256": "Voxels, SHA-256",
+}
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One structure and side of a table: its cells as text, and its flags."""
+
+    title: str
+    colour: str
+    side: str
+    cells: tuple[str, ...]
+    flags: tuple[str, ...]
+
+
+def write_report(path: Path | str, volume: Volume, result: CaseResult, overview_path: Path | str | None) -> None:
+    """Write the report as one HTML file without anything outside it: the overview is embedded, nothing is loaded.
+
+    No name of a patient is shown, only the identifiers of the provenance. The same input gives the same bytes.
+
+    Parameters
+    ----------
+    overview_path : PNG made by ``write_overview``; left out when ``None``
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(**_describe(volume, result, overview_path))
+    with atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _describe(volume: Volume, result: CaseResult, overview_path: Path | str | None) -> dict:
+    """Everything the template shows."""
+    axis = volume.grid.axis("IS")
+    spacing = volume.grid.spacing_mm
+    whole = [row for row in result.measurements if row.slice_index is None and row.level is None]
+    columns = [column for column in _COLUMNS if any((m.measure, m.statistic) == column[2:4] for m in whole)]
+    picture = None if overview_path is None else base64.b64encode(Path(overview_path).read_bytes()).decode("ascii")
+    return {
+        "name": result.provenance.input.get("name") or "CT",
+        "picture": picture,
+        "columns": columns,
+        "rows": _tabulate(result, whole, columns),
+        "levels": _levels(result),
+        "chart": make_area_chart(result, volume.grid.shape[axis], spacing[axis], volume.grid.axis_codes[axis] == "S"),
+        "case_flags": [(_words(flag), describe_flag(flag)) for flag in result.flags],
+        "structure_flags": _structure_flags(result, whole),
+        "facts": _facts(volume, result),
+        "software": sorted(result.provenance.software.items()),
+        "notes": result.provenance.notes,
+    }
+
+
+def _tabulate(result: CaseResult, measurements: list[Measurement], columns: list[tuple]) -> list[_Row]:
+    values = {(m.structure, m.side, m.measure, m.statistic): m for m in measurements}
+    rows = []
+    for structure in result.label_map.schema.structures:
+        for side in _SIDES if structure.sided else ("both",):
+            found = [values.get((structure.name, side, measure, statistic)) for _, _, measure, statistic, _ in columns]
+            if any(found):
+                cells = tuple(_text(m, column[4]) for m, column in zip(found, columns, strict=True))
+                flags = tuple(dict.fromkeys(_words(flag) for m in found if m for flag in m.flags))
+                colour = hex_colour(structure.colour)
+                rows.append(_Row(structure.title, colour, side, cells, flags))
+    return rows
+
+
+def _levels(result: CaseResult) -> list[dict]:
+    """One table per named level."""
+    names = dict.fromkeys(m.level for m in result.measurements if m.level is not None)
+    tables = []
+    for name in names:
+        found = [m for m in result.measurements if m.level == name]
+        columns = [column for column in _LEVEL_COLUMNS if any((m.measure, m.statistic) == column[2:4] for m in found)]
+        rows = _tabulate(result, found, columns)
+        tables.append({"name": name, "slice": found[0].slice_index, "columns": columns, "rows": rows})
+    return tables
+
+
+def _text(measurement: Measurement | None, digits: int) -> str:
+    if measurement is None or measurement.value is None:
+        return "–"
+    return f"{measurement.value:.{digits}f}"
+
+
+def _words(flag: str) -> str:
+    return flag.partition(":")[0].replace("_", " ")
+
+
+def _structure_flags(result: CaseResult, measurements: list[Measurement]) -> list[tuple[str, str, str]]:
+    """Name, meaning, and the structures and sides it applies to, of flags that do not hold for the whole case."""
+    titles = {structure.name: structure.title for structure in result.label_map.schema.structures}
+    places: dict[str, dict[str, None]] = {}
+    for row in measurements:
+        for flag in row.flags:
+            if flag not in result.flags and row.side != "both":
+                places.setdefault(flag, {})[f"{titles.get(row.structure, row.structure)}, {row.side}"] = None
+    return [(_words(flag), describe_flag(flag), "; ".join(where)) for flag, where in places.items()]
+
+
+def _facts(volume: Volume, result: CaseResult) -> list[tuple[str, str]]:
+    """Image and provenance, without what is not recorded."""
+    provenance, acquisition = result.provenance, volume.acquisition
+    spacing = " × ".join(f"{step:.3g}" for step in volume.grid.spacing_mm)
+    shape = " × ".join(str(size) for size in volume.grid.shape)
+    facts = [
+        *((title, provenance.input.get(key)) for key, title in _INPUTS.items()),
+        ("Image", f"{shape} voxels of {spacing} mm"),
+        ("Slice thickness", _unit(acquisition.slice_thickness_mm, "mm")),
+        ("Tube voltage", _unit(acquisition.tube_voltage_kv, "kV")),
+        ("Kernel", acquisition.kernel),
+        ("Contrast agent", acquisition.contrast_agent),
+        ("Scanner", acquisition.manufacturer),
+        ("Bundle", f"{provenance.bundle} {provenance.bundle_version}" if provenance.bundle != "none" else None),
+        ("Weights, SHA-256", provenance.weights_sha256 if provenance.weights_sha256 != "none" else None),
+        ("Device", provenance.device if provenance.device != "none" else None),
+        ("Run", provenance.run_id),
+    ]
+    return [(title, str(value)) for title, value in facts if value]
+
+
+def _unit(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value:g} {unit}"
