@@ -15,6 +15,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose, LoadImaged, SaveImaged
+from scipy.ndimage import affine_transform
 from torch import nn
 
 from myotome.errors import BundleError, InputError
@@ -22,6 +23,7 @@ from myotome.geometry import Volume
 from myotome.networks import read_weights
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
+from myotome.transforms import RestoreLabelMapd
 
 __all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights"]
 
@@ -111,6 +113,24 @@ class BundleSegmenter:
         data["pred"] = self._inferer(data["image"][None], self._network)[0]
         labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
         return LabelMap(labels, volume.grid, self._schema)
+
+
+    def classify(self, volume: Volume, mask: LabelMap) -> LabelMap:
+        """Decide labels 1-3 of a label map anew, by the cascade's third stage alone: how the paper scores that stage.
+
+        Parameters
+        ----------
+        mask : on the volume's grid; which of labels 1-3 a voxel has does not matter, only that it has one.
+        """
+        data: dict[str, Any] = self._before({"image": _as_meta_tensor(volume)})
+        to_image = np.linalg.inv(volume.grid.affine) @ data["image"].affine.numpy()
+        respiratory = np.where(mask.array < 4, mask.array, 0)
+        working = affine_transform(respiratory, to_image, output_shape=data["image"].shape[1:], order=0)
+        stage = self._network.stage("muscle_classes")
+        data["pred"] = self._inferer(data["image"][None], stage, torch.from_numpy(working)[None, None])[0]
+        data["mask"] = torch.from_numpy(respiratory)[None]
+        labels = RestoreLabelMapd("pred", mask="mask")(data)["pred"]
+        return LabelMap(np.asarray(labels)[0].astype(np.uint8), volume.grid, self._schema)
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
