@@ -26,7 +26,15 @@ from myotome.phantom_dataset import PhantomRequest, write_phantoms
 from myotome.resources import config_path
 from myotome.structures import LabelMap, read_label_schema
 
-__all__ = ["Evaluation", "evaluate_people", "evaluate_phantoms", "read_protocol", "tabulate", "write_evaluations"]
+__all__ = [
+    "Evaluation",
+    "StagedSegmenter",
+    "evaluate_people",
+    "evaluate_phantoms",
+    "read_protocol",
+    "tabulate",
+    "write_evaluations",
+]
 
 Progress = Callable[[int, int, str], None]
 
