@@ -50,7 +50,7 @@ _INPUTS = {
 
 @dataclass(frozen=True)
 class _Row:
-    """One structure and side of a table: its cells as text, and its flags."""
+    """One structure and side of a table: its cells as text, and the flags that do not hold for the whole case."""
 
     title: str
     colour: str
@@ -115,7 +115,8 @@ def _tabulate(result: CaseResult, measurements: list[Measurement], columns: list
             found = [values.get((structure.name, side, measure, statistic)) for _, _, measure, statistic, _ in columns]
             if any(found):
                 cells = tuple(_text(m, column[4]) for m, column in zip(found, columns, strict=True))
-                flags = tuple(dict.fromkeys(_words(flag) for m in found if m for flag in m.flags))
+                own = (flag for m in found if m for flag in m.flags if flag not in result.flags)
+                flags = tuple(dict.fromkeys(_words(flag) for flag in own))
                 colour = hex_colour(structure.colour)
                 rows.append(_Row(structure.title, colour, side, cells, flags))
     return rows

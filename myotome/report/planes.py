@@ -101,7 +101,7 @@ def choose_sagittal(case: Case) -> int:
 def _choose(case: Case, axis: int) -> int:
     others = tuple(other for other in range(3) if other != axis)
     score = np.zeros(case.labels.shape[axis])
-    for label in np.flatnonzero(np.bincount(case.labels.ravel())[1:]) + 1:
+    for label in range(1, int(case.labels.max()) + 1):
         area = np.count_nonzero(case.labels == label, axis=others)
         score += np.sqrt(area / max(1, area.max()))
     return int(np.argmax(score)) if score.any() else case.labels.shape[axis] // 2
@@ -118,5 +118,5 @@ def cut(case: Case, axis: int, index: int) -> Cut:
         1: ((z_mm, x_mm), ("R", "L", "S", "I")),
         0: ((z_mm, y_mm), ("A", "P", "S", "I")),
     }[axis]
-    planes = [np.flip(np.take(array, index, axis).T, (0, 1)) for array in (case.image, case.labels)]
+    planes = [np.flip(np.moveaxis(array, axis, 0)[index].T, (0, 1)) for array in (case.image, case.labels)]
     return Cut(planes[0], planes[1], spacing, edges)
