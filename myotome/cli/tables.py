@@ -19,7 +19,7 @@ _COLUMNS = (
     ("density\nHU", "density", "mean", 1),
     ("SD\nHU", "density", "sd", 1),
     ("normal\n%", "nama_share", "total", 1),
-    ("fat-laden\n%", "lama_share", "total", 1),
+    ("fatty\n%", "lama_share", "total", 1),
     ("fat\n%", "imat_share", "total", 1),
 )
 _SIDES = ("right", "left", "both")
@@ -37,7 +37,7 @@ def print_result(result: CaseResult, folder: Path | None) -> None:
 
 
 def make_result_table(result: CaseResult) -> Table:
-    """One row per structure and side: volume, density, and the shares of muscle, fat-laden muscle and fat."""
+    """One row per structure and side: volume, density, and the shares of normal muscle, fatty muscle and fat."""
     table = Table()
     table.add_column("muscle", no_wrap=True)
     table.add_column("side", no_wrap=True)

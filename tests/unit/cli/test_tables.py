@@ -53,3 +53,21 @@ def test_it_says_where_the_pictures_are(result, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert str(tmp_path / "out" / "overview.png") in printed
     assert str(tmp_path / "out" / "report.html") in printed
+
+
+def test_in_a_narrow_terminal_no_number_is_cut(result, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    measures = {
+        "volume": "total",
+        "density": "mean",
+        "nama_share": "total",
+        "lama_share": "total",
+        "imat_share": "total",
+    }
+    wide = [
+        Measurement("erector_spinae", measure, 10000.0 if measure == "volume" else 100.0, "1", statistic=statistic)
+        for measure, statistic in (*measures.items(), ("density", "sd"))
+    ]
+    print_result(CaseResult(result.label_map, tuple(wide), result.provenance), None)
+    printed = capsys.readouterr().out
+    assert rows(printed)["both"] == ["Erector spinae", "both", "10000.0", *["100.0"] * 5]
