@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -74,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
+    if not debug:
+        _silence_libraries()
     try:
         app(args=[word for word in words if word != "--debug"], prog_name="myotome")
     except MyotomeError as error:
@@ -82,6 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         sentence = f"an unexpected error, please report it with the output of --debug ({reason})."
         sys.exit(_explain(sentence, 1, debug))
+
+
+def _silence_libraries() -> None:
+    """Keep warnings that a user can do nothing about off the terminal; ``--debug`` shows them."""
+    warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.ERROR)
 
 
 def _explain(sentence: str, exit_code: int, debug: bool) -> int:
