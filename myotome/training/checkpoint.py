@@ -101,6 +101,8 @@ class StageCheckpoint:
         engine.state.iteration, engine.state.epoch = iteration, iteration // engine.state.epoch_length
         loader = engine.data_loader
         loader.dataset.start = iteration * loader.batch_size
+        if engine.state.epoch >= engine.state.max_epochs:
+            self.save(engine)  # so that the weights file is there even if it was removed since
         _LOG.info("resumed at iteration %d of %d", iteration, engine.state.epoch_length * engine.state.max_epochs)
 
     def save(self, engine: Any) -> None:
@@ -116,7 +118,8 @@ class StageCheckpoint:
         write_weights(state, self.files.checkpoint)
         self.average.swap()
         try:
-            weights = {key: value.contiguous().cpu() for key, value in self.cascade.state_dict().items()}
+            state = self.cascade.state_dict()
+            weights = {key: value.clone(memory_format=torch.contiguous_format).cpu() for key, value in state.items()}
         finally:
             self.average.swap()
         write_weights(weights, self.files.weights)

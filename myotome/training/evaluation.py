@@ -20,7 +20,7 @@ from myotome.structures import LabelMap, read_label_schema
 __all__ = ["CaseScores", "MaskedBatch"]
 
 _COLUMNS = ("case", "structure", "score", "value", "unit")
-_SUMMARY_COLUMNS = ("structure", "score", "unit", "cases", "mean", "sd", "worst_case")
+_SUMMARY_COLUMNS = ("structure", "score", "unit", "cases", "mean", "mean_absolute", "sd", "worst_case")
 
 
 class MaskedBatch:
@@ -82,10 +82,10 @@ class CaseScores:
 
 def _gather(rows: list[tuple]) -> list[tuple]:
     if not (distributed.is_available() and distributed.is_initialized()):
-        return rows
+        return sorted(rows, key=lambda row: row[0])
     gathered: list = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, rows)
-    return sorted({row[:3]: row for part in gathered for row in part}.values())
+    return sorted({row[:3]: row for part in gathered for row in part}.values(), key=lambda row: row[0])
 
 
 def _summarise(rows: Iterable[tuple]) -> list[tuple]:
@@ -99,8 +99,9 @@ def _summarise(rows: Iterable[tuple]) -> list[tuple]:
         values = [value for value, _ in pairs]
         higher_is_better = "dice" in score or score == "nsd"
         worst = min(pairs, key=lambda pair: pair[0] if higher_is_better else -abs(pair[0]))[1] if pairs else ""
-        mean, sd = (float(np.mean(values)), float(np.std(values))) if values else (None, None)
-        summary.append((structure, score, unit, len(values), mean, sd, worst))
+        figures = (np.mean(values), np.mean(np.abs(values)), np.std(values)) if values else ()
+        mean, absolute, sd = (float(figure) for figure in figures) if values else (None, None, None)
+        summary.append((structure, score, unit, len(values), mean, absolute, sd, worst))
     return summary
 
 

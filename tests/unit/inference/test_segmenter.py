@@ -1,0 +1,125 @@
+"""A bundle segments a volume on its own grid, and says in one sentence what is wrong with it when it cannot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from myotome.errors import BundleError, InputError
+from myotome.geometry import Grid, Volume
+from myotome.inference import BundleSegmenter, PhantomSegmenter
+from myotome.networks import RespiratoryCascade, write_weights
+from myotome.structures import LabelMap, read_label_schema
+
+BUNDLE = Path(__file__).parents[3] / "bundle" / "respiratory_muscle_ct_segmentation"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    write_weights(RespiratoryCascade().state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path, weights):
+    root = tmp_path / BUNDLE.name
+    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("*.pt"))
+    shutil.copy(weights, root / "models" / "model.pt")
+    change_metadata(root, weights_sha256={"models/model.pt": hashlib.sha256(weights.read_bytes()).hexdigest()})
+    return root
+
+
+def change_metadata(root, **changes):
+    path = root / "configs" / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def make_volume() -> Volume:
+    array = np.full((40, 30, 3), -1000, np.int16)
+    array[8:32, 6:24] = 40
+    return Volume(array, Grid(array.shape, np.diag([-2.0, -2.0, 5.0, 1.0])))
+
+
+def test_segments_on_the_volumes_own_grid_twice_alike(bundle):
+    told = []
+    segmenter = BundleSegmenter(bundle, progress=told.append)
+    first, second = (segmenter.segment(make_volume()) for _ in range(2))
+    assert first.grid.same_as(make_volume().grid)
+    assert np.array_equal(first.array, second.array)
+    assert told[-1] == 1.0
+    assert segmenter.bundle == BUNDLE.name
+    assert segmenter.bundle_version == json.loads((BUNDLE / "configs" / "metadata.json").read_text())["version"]
+    assert segmenter.weights_sha256 == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
+    assert segmenter.device == "cpu"
+
+
+def test_missing_weights(bundle):
+    (bundle / "models" / "model.pt").unlink()
+    with pytest.raises(BundleError, match=r"has no weights at .*model\.pt"):
+        BundleSegmenter(bundle)
+
+
+def test_weights_that_are_not_the_released_ones(bundle):
+    write_weights(RespiratoryCascade((4, 8, 16, 32)).state_dict(), bundle / "models" / "model.pt")
+    with pytest.raises(BundleError, match="not the file the bundle was released with"):
+        BundleSegmenter(bundle)
+
+
+def test_weights_of_another_network(bundle):
+    write_weights(RespiratoryCascade((4, 8, 16, 32)).state_dict(), bundle / "models" / "model.pt")
+    change_metadata(bundle, weights_sha256={})
+    with pytest.raises(BundleError, match="weights of another network"):
+        BundleSegmenter(bundle)
+
+
+def test_corrupt_weights(bundle):
+    (bundle / "models" / "model.pt").write_bytes(b"not weights")
+    change_metadata(bundle, weights_sha256={})
+    with pytest.raises(BundleError, match="not a readable weights file"):
+        BundleSegmenter(bundle)
+
+
+def test_metadata_that_is_none(bundle):
+    (bundle / "configs" / "metadata.json").write_text("{}")
+    with pytest.raises(BundleError, match="not a bundle's metadata"):
+        BundleSegmenter(bundle)
+
+
+def test_labels_that_are_not_the_schemas(bundle):
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
+    metadata["network_data_format"]["outputs"]["pred"]["channel_def"] = {"0": "background", "1": "disc"}
+    change_metadata(bundle, **metadata)
+    with pytest.raises(BundleError, match="not those of the schema"):
+        BundleSegmenter(bundle)
+
+
+def test_a_config_that_is_missing_or_broken(bundle):
+    path = bundle / "configs" / "inference.yaml"
+    path.write_text("inferer: {_target_: no.such.Thing}\n")
+    with pytest.raises(BundleError, match="cannot be used"):
+        BundleSegmenter(bundle)
+    path.unlink()
+    with pytest.raises(BundleError, match=r"no configs/inference\.yaml"):
+        BundleSegmenter(bundle)
+
+
+def test_a_device_that_is_not_there(bundle):
+    with pytest.raises(BundleError, match="no device 'cuda:99'"):
+        BundleSegmenter(bundle, device="cuda:99")
+
+
+def test_the_phantom_segmenter_gives_the_truth_of_its_own_image_only():
+    volume = make_volume()
+    truth = LabelMap(np.ones(volume.grid.shape, np.uint8), volume.grid, read_label_schema())
+    assert PhantomSegmenter(truth).segment(volume) is truth
+    other = Volume(np.zeros((2, 2, 2), np.int16), Grid((2, 2, 2), np.eye(4)))
+    with pytest.raises(InputError, match="not the one"):
+        PhantomSegmenter(truth).segment(other)
