@@ -63,7 +63,9 @@ class Grid:
             raise GeometryError(f"an image of shape {shape} is not a volume: give one three-dimensional image.")
         affine = np.array(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or not np.allclose(affine[3], (0, 0, 0, 1)):
-            raise GeometryError("the image's affine is not a finite 4 x 4 matrix ending in 0 0 0 1: rewrite its header.")
+            raise GeometryError(
+                "the affine is not a finite 4 x 4 matrix ending in 0 0 0 1: rewrite the image's header."
+            )
         if abs(np.linalg.det(affine[:3, :3])) < 1e-6:
             raise GeometryError("the voxel spacing is zero along an axis: rewrite the image with its true spacing.")
         if sheared(affine):
@@ -141,7 +143,7 @@ class Volume:
         if tuple(self.array.shape) != self.grid.shape:
             raise InputError(f"an array of shape {self.array.shape} does not fit a grid of {self.grid.shape}.")
         if np.issubdtype(self.array.dtype, np.floating) and not np.isfinite(self.array).all():
-            raise InputError("the image holds values that are not numbers (NaN or infinite): mend the file it came from.")
+            raise InputError("the image holds values that are not numbers (NaN or infinite): mend its source file.")
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:

@@ -65,7 +65,7 @@ def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], 
     Raises
     ------
     OutputError
-        When the folder holds something else and ``overwrite`` is not set.
+        When the folder holds anything but phantoms, or other phantoms and ``overwrite`` is not set.
     """
     identity = {"recipe": request.recipe, "format": request.image_format, "version": __version__}
     _claim(request, identity)
@@ -96,10 +96,11 @@ def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], 
 def _claim(request: PhantomRequest, identity: dict[str, Any]) -> None:
     marker = request.output / "phantoms.json"
     if request.output.exists() and any(request.output.iterdir()):
-        same = marker.is_file() and json.loads(marker.read_text()) == identity
-        if not same and not request.overwrite:
-            raise OutputError(f"{request.output} holds something else: choose another folder or give --overwrite.")
-        if not same:
+        if not marker.is_file():
+            raise OutputError(f"{request.output} holds something else than phantoms: choose another folder.")
+        if json.loads(marker.read_text()) != identity:
+            if not request.overwrite:
+                raise OutputError(f"{request.output} holds other phantoms: choose another folder, or give --overwrite.")
             shutil.rmtree(request.output)
     try:
         request.output.mkdir(parents=True, exist_ok=True)

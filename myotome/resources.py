@@ -6,7 +6,7 @@ from pathlib import Path
 
 from myotome.errors import BundleError
 
-__all__ = ["bundle_root", "config_path"]
+__all__ = ["bundle_root", "config_path", "shipped_bundles"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -21,6 +21,11 @@ def config_path(name: str) -> Path:
     return _folder("configs") / name
 
 
+def shipped_bundles() -> list[Path]:
+    """Folder of each bundle that travels with the package."""
+    return sorted(path.parents[1] for path in _folder("bundle").glob("*/configs/metadata.json"))
+
+
 def bundle_root(name_or_path: str | Path) -> Path:
     """Folder of a bundle, given the folder itself or the name of a bundle that Myotome ships.
 
@@ -29,11 +34,10 @@ def bundle_root(name_or_path: str | Path) -> Path:
     BundleError
         When neither is a folder that holds ``configs/metadata.json``.
     """
-    shipped = _folder("bundle")
-    for root in (Path(name_or_path), shipped / str(name_or_path)):
+    for root in (Path(name_or_path), _folder("bundle") / str(name_or_path)):
         if (root / "configs" / "metadata.json").is_file():
             return root.resolve()
-    names = sorted(path.parent.parent.name for path in shipped.glob("*/configs/metadata.json"))
+    names = [root.name for root in shipped_bundles()]
     raise BundleError(
         f"no bundle '{name_or_path}': give a folder that holds configs/metadata.json or one of {', '.join(names)}."
     )

@@ -1,4 +1,4 @@
-"""Anatomical structures, the schemas that number them and the maps that place them, read from ``configs/structures.yaml``."""
+"""Anatomical structures, the schemas that number them (``configs/structures.yaml``) and the maps that place them."""
 
 from __future__ import annotations
 

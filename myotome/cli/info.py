@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from myotome import __version__
-from myotome.resources import config_path
+from myotome.resources import shipped_bundles
 
 __all__ = ["describe_installation", "info"]
 
@@ -53,15 +53,8 @@ def describe_installation() -> dict[str, Any]:
         "executable": sys.executable,
         "package": str(Path(__file__).resolve().parents[1]),
         "libraries": libraries,
-        "bundles": [_describe_bundle(path.parents[1]) for path in _metadata_files()],
+        "bundles": [_describe_bundle(root) for root in shipped_bundles()],
     }
-
-
-def _metadata_files() -> list[Path]:
-    """The bundles stand beside the configs, in a checkout (bundle/) and in a wheel (_bundle/)."""
-    configs = config_path("structures.yaml").parent
-    bundles = configs.with_name(configs.name.replace("configs", "bundle"))
-    return sorted(bundles.glob("*/configs/metadata.json"))
 
 
 def _describe_bundle(root: Path) -> dict[str, Any]:

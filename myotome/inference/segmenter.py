@@ -114,7 +114,6 @@ class BundleSegmenter:
         labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
         return LabelMap(labels, volume.grid, self._schema)
 
-
     def classify(self, volume: Volume, mask: LabelMap) -> LabelMap:
         """Decide labels 1-3 of a label map anew, by the cascade's third stage alone: how the paper scores that stage.
 

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from myotome import __version__
+from myotome import __version__, resources
 from myotome.cli import info as info_module
 
 HEAVY = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "matplotlib")
@@ -36,11 +36,10 @@ def test_info_and_help_import_nothing_heavy():
 
 
 def test_info_describes_bundles_with_and_without_weights(tmp_path, monkeypatch):
-    (tmp_path / "configs").mkdir()
     make_bundle(tmp_path / "bundle" / "knee_mri", b"weights")
     make_bundle(tmp_path / "bundle" / "shoulder_mri", b"others")
     make_bundle(tmp_path / "bundle" / "thorax_ct", None)
-    monkeypatch.setattr(info_module, "config_path", lambda name: tmp_path / "configs" / name)
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "myotome")
 
     found = info_module.describe_installation()
 
@@ -54,10 +53,9 @@ def test_info_describes_bundles_with_and_without_weights(tmp_path, monkeypatch):
     assert thorax["weights"] == []
 
 
-def test_in_a_wheel_the_bundles_stand_beside_the_configs_too(tmp_path, monkeypatch):
-    (tmp_path / "_configs").mkdir()
+def test_in_a_wheel_the_bundles_lie_inside_the_package(tmp_path, monkeypatch):
     make_bundle(tmp_path / "_bundle" / "thorax_ct", None)
-    monkeypatch.setattr(info_module, "config_path", lambda name: tmp_path / "_configs" / name)
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path)
     assert [bundle["name"] for bundle in info_module.describe_installation()["bundles"]] == ["thorax_ct"]
 
 
