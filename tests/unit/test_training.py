@@ -67,13 +67,11 @@ def test_a_slab_is_the_mean_of_its_slices_and_its_label_their_majority(case):
     seen = set()
     for number in range(40):
         sample = data[number]
-        values = set(sample["image"][1][5:-5, 5:-5].round().int().flatten().tolist())
-        assert not values & set(range(-99, -25)) and not values & set(range(-24, 50))
-        for value, label in ((50, 2), (-100, 0)):
+        for value, label in ((50, 2), (-25, 0), (-100, 0)):  # a tie is background
             here = sample["image"][1].round() == value
             assert (sample["label"][0][here] == label).all()
             seen |= {value} if here.any() else set()
-    assert seen == {50, -100}
+    assert seen == {50, -25, -100}
 
 
 def test_an_empty_list_and_unequal_shapes_are_refused(case, tmp_path):
