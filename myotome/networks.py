@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from monai.networks.nets import AttentionUnet
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
 from myotome.errors import BundleError
 
@@ -78,7 +78,7 @@ class CascadeStage(nn.Module):
     """One stage of a cascade: trainable by itself, the earlier stages frozen in evaluation mode.
 
     ``forward(image, label)`` returns the stage's logits. The third stage works on the reference mask (labels 1-3 of
-    ``label``), as the paper scores it; the first two ignore ``label``.
+    ``label``), as the paper scores it, and in training on worn copies of it; the first two ignore ``label``.
     """
 
     def __init__(self, cascade: RespiratoryCascade, name: str) -> None:
@@ -100,7 +100,20 @@ class CascadeStage(nn.Module):
             return cascade.respiratory_logits(image, tissue_logits)
         if label is None:
             raise ValueError("the third stage classifies a reference mask: give forward() the label map")
-        return cascade.class_logits(image, (label > 0) & (label < 4))
+        mask = (label > 0) & (label < 4)
+        return cascade.class_logits(image, _wear(mask) if self.training else mask)
+
+
+def _wear(mask: Tensor) -> Tensor:
+    """Make a reference mask a little wrong, as the second stage's would be: a voxel wider or thinner, with holes."""
+    worn = mask.float()
+    change = int(torch.randint(4, ()))
+    if change == 1:
+        worn = max_pool2d(worn, 3, 1, 1)
+    elif change == 2:
+        worn = 1 - max_pool2d(1 - worn, 3, 1, 1)
+    coarse = torch.rand((len(mask), 1, mask.shape[2] // 16, mask.shape[3] // 16), device=mask.device)
+    return worn * interpolate((coarse > 0.05).float(), scale_factor=16.0, mode="nearest")
 
 
 def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
