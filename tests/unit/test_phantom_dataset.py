@@ -1,0 +1,92 @@
+"""Folders of phantoms are complete, resumable, and never take the place of something else."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+from myotome import phantom_dataset
+from myotome.errors import InputError, OutputError
+from myotome.io import read_label_map, read_volume
+from myotome.phantom_dataset import PhantomRequest, write_phantoms
+from myotome.phantoms.thorax import Scan
+from myotome.structures import read_label_schema
+
+COARSE = Scan(slice_thickness_mm=8.0, in_plane_mm=4.0, matrix=100, sub_slice_mm=8.0, bottom=0.5, top=0.8)
+
+
+@pytest.fixture(autouse=True)
+def coarse_scans(monkeypatch):
+    monkeypatch.setattr(phantom_dataset, "make_scan", lambda seed: COARSE)
+
+
+def test_each_case_has_its_image_its_labels_and_a_row_of_truth(tmp_path):
+    folders = write_phantoms(PhantomRequest(tmp_path / "people", count=3, seed=5))
+    assert [folder.name for folder in folders] == ["case_000005", "case_000006", "case_000007"]
+    with (tmp_path / "people" / "truth.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for folder, row in zip(folders, rows, strict=True):
+        image = read_volume(folder / "image.nii.gz")
+        labels = read_label_map(folder / "labels.nii.gz", read_label_schema())
+        assert image.grid.same_as(labels.grid)
+        counted_ml = (labels.array == 1).sum() * labels.grid.voxel_volume_mm3 / 1000
+        assert counted_ml == pytest.approx(float(row["pectoralis_volume_ml"]), rel=0.3)
+
+
+def test_the_data_list_splits_people_and_names_every_case_once(tmp_path):
+    write_phantoms(PhantomRequest(tmp_path / "people", count=4))
+    table = json.loads((tmp_path / "people" / "datalist.json").read_text())
+    images = [row["image"] for part in table.values() for row in part]
+    assert len(table["validation"]) == 1
+    assert sorted(images) == [f"case_{seed:06d}/image.nii.gz" for seed in range(4)]
+
+
+def test_a_second_run_makes_only_what_is_missing(tmp_path):
+    request = PhantomRequest(tmp_path / "people", count=2)
+    first, second = write_phantoms(request)
+    untouched = (first / "image.nii.gz").stat().st_mtime_ns
+    (second / "truth.json").unlink()
+    write_phantoms(request)
+    assert (first / "image.nii.gz").stat().st_mtime_ns == untouched
+    assert (second / "truth.json").is_file()
+
+
+def test_two_jobs_make_what_one_does(tmp_path):
+    alone = write_phantoms(PhantomRequest(tmp_path / "one", count=2))
+    together = write_phantoms(PhantomRequest(tmp_path / "two", count=2, jobs=2))
+    for one, two in zip(alone, together, strict=True):
+        for name in ("image.nii.gz", "labels.nii.gz", "truth.json"):
+            assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_dicom_reads_back_as_the_same_image(tmp_path):
+    (nifti,) = write_phantoms(PhantomRequest(tmp_path / "nifti"))
+    (dicom,) = write_phantoms(PhantomRequest(tmp_path / "dicom", image_format="dicom"))
+    assert read_volume(dicom / "dicom").array.mean() == pytest.approx(read_volume(nifti / "image.nii.gz").array.mean())
+
+
+def test_a_folder_of_something_else_is_left_alone_even_with_overwrite(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="something else"):
+        write_phantoms(PhantomRequest(tmp_path, overwrite=True))
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_other_phantoms_are_replaced_only_when_asked(tmp_path):
+    write_phantoms(PhantomRequest(tmp_path / "people"))
+    other = PhantomRequest(tmp_path / "people", image_format="dicom")
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_phantoms(other)
+    (folder,) = write_phantoms(PhantomRequest(tmp_path / "people", image_format="dicom", overwrite=True))
+    assert not (folder / "image.nii.gz").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"recipe": "magic"}, {"image_format": "png"}, {"count": 0}, {"recipe": "training", "image_format": "dicom"}],
+)
+def test_a_request_that_makes_no_sense_is_refused(tmp_path, wrong):
+    with pytest.raises(InputError):
+        PhantomRequest(tmp_path / "people", **wrong)
