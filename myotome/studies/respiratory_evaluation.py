@@ -29,6 +29,7 @@ from myotome.structures import LabelMap, read_label_schema
 __all__ = [
     "Evaluation",
     "StagedSegmenter",
+    "dice_by_structure",
     "evaluate_people",
     "evaluate_phantoms",
     "read_protocol",
@@ -113,6 +114,12 @@ def tabulate(protocol: dict[str, Any], evaluations: list[Evaluation], truths: di
     parts += [_table_by_group(evaluations, groups, title) for title, groups in _groups(truths).items()]
     parts.append(_table_of_people(protocol, evaluations))
     return "\n\n".join(parts) + "\n"
+
+
+def dice_by_structure(evaluations: list[Evaluation]) -> dict[str, dict[str, float]]:
+    """End-to-end Dice of each case, by structure, where it is defined."""
+    names = [structure.name for structure in read_label_schema().structures]
+    return {name: _values(evaluations, "cascade", name, "dice") for name in names}
 
 
 def write_evaluations(path: Path, evaluations: Iterable[Evaluation]) -> None:
