@@ -74,6 +74,7 @@ class BundleSegmenter:
     device : ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or ``"auto"``.
     progress : called with the share of the work that is done, 0 to 1.
     schema : numbering of the label map; that of the bundle's metadata when ``None``.
+    bfloat16 : compute in bfloat16, or not; as the bundle's configuration says when ``None``.
 
     Raises
     ------
@@ -88,6 +89,7 @@ class BundleSegmenter:
         device: str = "cpu",
         progress: Callable[[float], None] | None = None,
         schema: LabelSchema | None = None,
+        bfloat16: bool | None = None,
     ) -> None:
         root = bundle_root(bundle)
         metadata = read_metadata(root)
@@ -104,6 +106,9 @@ class BundleSegmenter:
         except Exception as error:
             raise BundleError(f"{root}/configs/inference.yaml cannot be used ({_first_line(error)}).") from error
         self._inferer.progress = progress
+        if bfloat16 is not None:
+            self._inferer.bfloat16 = bfloat16
+        self.precision = "bfloat16" if getattr(self._inferer, "bfloat16", False) else "float32"
         self._network: nn.Module = read_weights(network, root / "models" / "model.pt").to(self.device).eval()
 
     def segment(self, volume: Volume) -> LabelMap:

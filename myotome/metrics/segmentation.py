@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def score_label_map(
     reference: LabelMap,
     prediction: LabelMap,
     volume: Volume | None = None,
-    tolerance_mm: float = 2.0,
+    tolerance_mm: float | None = 2.0,
     *,
     ignore: np.ndarray | None = None,
     slices: Sequence[int] | None = None,
@@ -55,6 +55,7 @@ def score_label_map(
     ----------
     reference, prediction : on one grid, with one schema
     volume : the CT, for the density error
+    tolerance_mm : of the NSD; ``None`` leaves out the four surface scores, which take most of the time
     ignore : boolean mask of voxels that are not annotated; they count for nothing
     slices : indices along the inferior-superior array axis; only these count, and distances are then measured within
         each slice, between contours, and pooled
@@ -71,8 +72,9 @@ def score_label_map(
     """
     region = _select(reference, prediction, volume, ignore, slices)
     scores: list[Score] = []
+    labelled = _crop(region)
     for name, labels in _structures(reference.schema).items():
-        scores += _score_mask(name, region, labels, tolerance_mm)
+        scores += _score_mask(name, labelled, labels, tolerance_mm)
     classes = reference.schema.class_count
     for score, background in (("generalized_dice", False), ("generalized_dice_with_background", True)):
         pair = (array[region.counted] for array in (region.reference, region.prediction))
@@ -131,6 +133,23 @@ def _select(
     )
 
 
+def _crop(region: _Region) -> _Region:
+    """The part of a region that holds labels, and a voxel around it: most of an image is neither."""
+    labelled = (region.reference > 0) | (region.prediction > 0)
+    box = []
+    for axis in range(3):
+        found = np.flatnonzero(labelled.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(max(0, found[0] - 1), found[-1] + 2) if found.size else slice(0, 1))
+    part = tuple(box)
+    return replace(
+        region,
+        reference=region.reference[part],
+        prediction=region.prediction[part],
+        density_hu=None if region.density_hu is None else region.density_hu[part],
+        counted=region.counted[part],
+    )
+
+
 def _structures(schema: LabelSchema) -> dict[str, list[int]]:
     """Labels of each structure and group that is scored."""
     structures = {structure.name: [structure.index] for structure in schema.structures}
@@ -140,15 +159,17 @@ def _structures(schema: LabelSchema) -> dict[str, list[int]]:
     return {**structures, **groups}
 
 
-def _score_mask(name: str, region: _Region, labels: list[int], tolerance_mm: float) -> Iterator[Score]:
-    reference = np.isin(region.reference, labels) & region.counted
-    prediction = np.isin(region.prediction, labels) & region.counted
+def _score_mask(name: str, region: _Region, labels: list[int], tolerance_mm: float | None) -> Iterator[Score]:
+    chosen = np.zeros(256, bool)
+    chosen[labels] = True
+    reference, prediction = (chosen[array] & region.counted for array in (region.reference, region.prediction))
     yield Score(name, "dice", compute_dice(reference, prediction), "1")
-    distances = _distances(reference, prediction, region)
-    yield Score(name, "nsd", compute_nsd(distances, tolerance_mm), "1")
-    yield Score(name, "hd95", compute_hausdorff(distances), "mm")
-    yield Score(name, "assd", compute_assd(distances), "mm")
-    yield Score(name, "rms_dta", compute_rms_dta(distances), "mm")
+    if tolerance_mm is not None:
+        distances = _distances(reference, prediction, region)
+        yield Score(name, "nsd", compute_nsd(distances, tolerance_mm), "1")
+        yield Score(name, "hd95", compute_hausdorff(distances), "mm")
+        yield Score(name, "assd", compute_assd(distances), "mm")
+        yield Score(name, "rms_dta", compute_rms_dta(distances), "mm")
     volume = np.count_nonzero(reference)
     error = 100 * (np.count_nonzero(prediction) / volume - 1) if volume else None
     yield Score(name, "volume_error", error, "%")

@@ -48,6 +48,7 @@ class StagedSegmenter(Protocol):
     """A segmenter that can also run the cascade's third stage alone, on a given mask."""
 
     weights_sha256: str
+    precision: str
 
     def segment(self, volume: Volume) -> LabelMap: ...
 
@@ -86,7 +87,7 @@ def evaluate_phantoms(
     cases = write_phantoms(request, progress)
     evaluations: list[Evaluation] = []
     for number, case in enumerate(cases):
-        kept = folder / "scores" / segmenter.weights_sha256[:12] / f"{case.name}.json"
+        kept = _scores_folder(folder, segmenter) / f"{case.name}.json"
         evaluations += _kept_or(kept, lambda case=case: _score_phantom(case, segmenter))
         if progress:
             progress(number + 1, len(cases), "scored phantoms")
@@ -103,7 +104,7 @@ def evaluate_people(protocol: dict[str, Any], segmenter: StagedSegmenter, folder
     for person in protocol["people"]:
         if not (data / person["reference"]).exists():
             continue
-        kept = folder / "scores" / segmenter.weights_sha256[:12] / f"{person['name']}.json"
+        kept = _scores_folder(folder, segmenter) / f"{person['name']}.json"
         evaluations += _kept_or(kept, lambda person=person: _score_person(person, segmenter, data))
     return evaluations
 
@@ -134,6 +135,10 @@ def write_evaluations(path: Path, evaluations: Iterable[Evaluation]) -> None:
 # -- scoring -----------------------------------------------------------------------------------------------------
 
 
+def _scores_folder(folder: Path, segmenter: StagedSegmenter) -> Path:
+    return folder / "scores" / f"{segmenter.weights_sha256[:12]}-{segmenter.precision}"
+
+
 def _kept_or(path: Path, compute: Callable[[], list[Evaluation]]) -> list[Evaluation]:
     if path.is_file():
         return [Evaluation(**row) for row in json.loads(path.read_text())]
@@ -155,7 +160,7 @@ def _score_phantom(case: Path, segmenter: StagedSegmenter) -> list[Evaluation]:
     return [
         _evaluation(case.name, mode, score)
         for mode, prediction in predictions.items()
-        for score in score_label_map(references[mode], prediction, volume)
+        for score in score_label_map(references[mode], prediction, volume, tolerance_mm=None)
     ]
 
 
