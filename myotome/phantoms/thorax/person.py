@@ -35,7 +35,6 @@ class Person:
     muscle: float
     plane: float
     rib_drop: float
-    kyphosis: float
     breast: float
     arms_up: bool
     muscle_hu: float
@@ -76,15 +75,7 @@ def make_person(seed: int, spread: float = 1.0) -> Person:
     muscle = (1.0 if male else 0.74) * (1 + 0.16 * spread * muscle_z - fade) * (1 + 0.012 * (bmi - 26))
     imat = 0.03 + 0.0012 * max(0.0, age - 30) + 0.003 * max(0.0, bmi - 25) + 0.05 * rng.random() ** 2
     fat = (7 if male else 10) + (1.1 if male else 1.5) * (bmi - 22)
-    return Person(
-        seed=seed,
-        sex="M" if male else "F",
-        age_years=age,
-        height_m=height,
-        bmi_kg_m2=bmi,
-        muscle_z=muscle_z,
-        imat_share=float(np.clip(imat * (1.6 if disease == "sarcopenia" else 1.0), 0.01, 0.4)),
-        disease=disease,
+    build = dict(
         thorax_height=156 * height * normal(1, 0.04, 0.85, 1.15),
         half_width=(138 if male else 122)
         * (height / (1.76 if male else 1.63))
@@ -96,7 +87,18 @@ def make_person(seed: int, spread: float = 1.0) -> Person:
         muscle=float(np.clip(muscle, 0.35, 1.9)),
         plane=float(np.clip(normal(1.1, 0.5, 0.15, 3.5) + 0.05 * (bmi - 26), 0.15, 4.5)),
         rib_drop=normal(78, 12, 40, 115),
-        kyphosis=normal(12, 8, -10, 40),
+    )
+    rng.normal()  # a draw that has lost its use: without it, every person drawn so far would change
+    return Person(
+        seed=seed,
+        sex="M" if male else "F",
+        age_years=age,
+        height_m=height,
+        bmi_kg_m2=bmi,
+        muscle_z=muscle_z,
+        imat_share=float(np.clip(imat * (1.6 if disease == "sarcopenia" else 1.0), 0.01, 0.4)),
+        disease=disease,
+        **build,
         breast=0.0 if male else normal(24, 12, 0, 70),
         arms_up=bool(rng.random() < 0.8),
         muscle_hu=normal(44 - 0.12 * (age - 50), 5, 25, 66),
