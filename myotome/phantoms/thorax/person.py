@@ -75,19 +75,19 @@ def make_person(seed: int, spread: float = 1.0) -> Person:
     muscle = (1.0 if male else 0.74) * (1 + 0.16 * spread * muscle_z - fade) * (1 + 0.012 * (bmi - 26))
     imat = 0.03 + 0.0012 * max(0.0, age - 30) + 0.003 * max(0.0, bmi - 25) + 0.05 * rng.random() ** 2
     fat = (7 if male else 10) + (1.1 if male else 1.5) * (bmi - 22)
-    build = dict(
-        thorax_height=156 * height * normal(1, 0.04, 0.85, 1.15),
-        half_width=(138 if male else 122)
+    build = {
+        "thorax_height": 156 * height * normal(1, 0.04, 0.85, 1.15),
+        "half_width": (138 if male else 122)
         * (height / (1.76 if male else 1.63))
         * normal(1 + 0.005 * (bmi - 26), 0.04, 0.8, 1.25),
-        depth=(196 if male else 176) * normal(1.12 if disease == "copd" else 1.0, 0.06, 0.8, 1.3),
-        squareness=normal(2.25, 0.16, 1.9, 2.8),
-        wall=normal(6.6 if male else 5.8, 0.8, 4.0, 9.5),
-        fat=float(np.clip(fat * normal(1, 0.25, 0.4, 1.9), 1.5, 70)),
-        muscle=float(np.clip(muscle, 0.35, 1.9)),
-        plane=float(np.clip(normal(1.1, 0.5, 0.15, 3.5) + 0.05 * (bmi - 26), 0.15, 4.5)),
-        rib_drop=normal(78, 12, 40, 115),
-    )
+        "depth": (196 if male else 176) * normal(1.12 if disease == "copd" else 1.0, 0.06, 0.8, 1.3),
+        "squareness": normal(2.25, 0.16, 1.9, 2.8),
+        "wall": normal(6.6 if male else 5.8, 0.8, 4.0, 9.5),
+        "fat": float(np.clip(fat * normal(1, 0.25, 0.4, 1.9), 1.5, 70)),
+        "muscle": float(np.clip(muscle, 0.35, 1.9)),
+        "plane": float(np.clip(normal(1.1, 0.5, 0.15, 3.5) + 0.05 * (bmi - 26), 0.15, 4.5)),
+        "rib_drop": normal(78, 12, 40, 115),
+    }
     rng.normal()  # a draw that has lost its use: without it, every person drawn so far would change
     return Person(
         seed=seed,
