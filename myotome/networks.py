@@ -24,8 +24,10 @@ class RespiratoryCascade(nn.Module):
     """Muscle tissue, then respiratory muscles, then their class, each by its own Attention U-Net.
 
     The input is 2.5D: a slice with its two neighbours as channels, in-plane spacing 0.8 mm, window 400/50 HU scaled
-    to [0, 1]. The second network also sees the first one's probability; the third sees the slice and the second
-    one's mask, at half the resolution, because it only has to tell *which* muscle a voxel belongs to.
+    to [0, 1]. The first network draws the border of muscle. The second, given the image and that muscle, tells the
+    respiratory muscles from the others, and the third, given the slice and the respiratory muscles, tells which of
+    them; both only have to say *which* muscle a voxel belongs to, so they work at half the resolution and see twice
+    as far.
 
     Parameters
     ----------
@@ -40,16 +42,17 @@ class RespiratoryCascade(nn.Module):
             return AttentionUnet(2, inputs, outputs, widths, (2,) * (len(widths) - 1), dropout=dropout)
 
         self.muscle_tissue = network(3, 1, channels)
-        self.respiratory_muscles = network(4, 1, channels)
+        self.respiratory_muscles = network(4, 2, channels)
         self.muscle_classes = network(2, 3, channels[:-1])
 
-    def stage(self, name: str) -> CascadeStage:
+    def stage(self, name: str, coarse: bool = False) -> CascadeStage:
         """One stage as a module of its own, for training and for scoring it alone."""
-        return CascadeStage(self, name)
+        return CascadeStage(self, name, coarse)
 
-    def respiratory_logits(self, image: Tensor, tissue_logits: Tensor) -> Tensor:
-        """(B, 1, H, W) logits of the respiratory muscles, given the image and the first stage's logits."""
-        return self.respiratory_muscles(torch.cat((image, tissue_logits.sigmoid()), dim=1))
+    def respiratory_logits(self, image: Tensor, tissue: Tensor) -> Tensor:
+        """(B, 2, H, W) logits of other and respiratory muscle, given the image and (B, 1, H, W) muscle tissue."""
+        half = avg_pool2d(torch.cat((image, tissue.to(image.dtype)), dim=1), 2)
+        return interpolate(self.respiratory_muscles(half), scale_factor=2.0, mode="bilinear", align_corners=False)
 
     def class_logits(self, image: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, H, W) logits of pectoralis, erector spinae, intercostal for the voxels of a (B, 1, H, W) mask."""
@@ -61,51 +64,53 @@ class RespiratoryCascade(nn.Module):
 
         Parameters
         ----------
-        image : (B, 3, H, W), H and W divisible by 16.
+        image : (B, 3, H, W), H and W divisible by 32.
 
         Returns
         -------
         (B, 5, H, W) : background, pectoralis, erector spinae, intercostal, other muscle; they sum to one.
         """
-        tissue_logits = self.muscle_tissue(image)
-        respiratory = self.respiratory_logits(image, tissue_logits).sigmoid()
-        muscle = torch.maximum(tissue_logits.sigmoid(), respiratory)
+        muscle = self.muscle_tissue(image).sigmoid()
+        respiratory = muscle * self.respiratory_logits(image, muscle).softmax(dim=1)[:, 1:]
         classes = self.class_logits(image, respiratory > 0.5).softmax(dim=1)
         return torch.cat((1 - muscle, respiratory * classes, muscle - respiratory), dim=1)
 
 
 class CascadeStage(nn.Module):
-    """One stage of a cascade: trainable by itself, the earlier stages frozen in evaluation mode.
+    """One stage of a cascade as a module: trainable by itself, and scored as the paper scores it.
 
-    ``forward(image, label)`` returns the stage's logits. The third stage works on the reference mask (labels 1-3 of
-    ``label``), as the paper scores it, and in training on worn copies of it; the first two ignore ``label``.
+    ``forward(image, label)`` returns the stage's logits. The second stage is given the reference's muscle (labels 1-4
+    of ``label``), the third its respiratory muscles (labels 1-3); in training they see worn copies. The first ignores
+    ``label``. With ``coarse`` the image and label are already at the half resolution of the later stages.
     """
 
-    def __init__(self, cascade: RespiratoryCascade, name: str) -> None:
+    def __init__(self, cascade: RespiratoryCascade, name: str, coarse: bool = False) -> None:
         super().__init__()
         if name not in STAGES:
             raise ValueError(f"stage '{name}' is not one of {', '.join(STAGES)}")
-        self.name = name
+        self.name, self.coarse = name, coarse
         self.network = getattr(cascade, name)
         self._cascade = [cascade]  # in a list, so that its parameters are not registered here
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:
-        (cascade,) = self._cascade
         if self.name == "muscle_tissue":
-            return cascade.muscle_tissue(image)
-        if self.name == "respiratory_muscles":
-            with torch.no_grad():
-                cascade.muscle_tissue.eval()
-                tissue_logits = cascade.muscle_tissue(image)
-            return cascade.respiratory_logits(image, tissue_logits)
+            return self.network(image)
         if label is None:
-            raise ValueError("the third stage classifies a reference mask: give forward() the label map")
-        mask = (label > 0) & (label < 4)
-        return cascade.class_logits(image, _wear(mask) if self.training else mask)
+            raise ValueError("the later stages work on a reference mask: give forward() the label map")
+        mask = label > 0 if self.name == "respiratory_muscles" else (label > 0) & (label < 4)
+        if self.training:
+            mask = _wear(mask)
+        if self.coarse:
+            seen = image if self.name == "respiratory_muscles" else image[:, 1:2]
+            return self.network(torch.cat((seen, mask.to(image.dtype)), dim=1))
+        (cascade,) = self._cascade
+        if self.name == "respiratory_muscles":
+            return cascade.respiratory_logits(image, mask)
+        return cascade.class_logits(image, mask)
 
 
 def _wear(mask: Tensor) -> Tensor:
-    """Make a reference mask a little wrong, as the second stage's would be: a voxel wider or thinner, with holes."""
+    """Make a reference mask a little wrong, as an earlier stage's would be: a voxel wider or thinner, with holes."""
     worn = mask.float()
     change = int(torch.randint(4, ()))
     if change == 1:

@@ -28,7 +28,7 @@ class AdjacentSliceInferer(Inferer):
     def __init__(
         self,
         batch_size: int = 4,
-        divisible: int = 16,
+        divisible: int = 32,
         bfloat16: bool = False,
         progress: Callable[[float], None] | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from myotome.errors import InputError
-from myotome.networks import read_weights
+from myotome.networks import STAGES, read_weights
 from myotome.training.checkpoint import copy_fitting_weights
 
 __all__ = ["list_images", "read_datalist", "require_known_overrides", "start_stage"]
@@ -105,7 +105,8 @@ def start_stage(
     """One stage of a cascade, ready to train on a device.
 
     The cascade's weights are loaded when the file exists, so earlier stages are there to build on. A stage with
-    ``warm_start`` begins from the weights of that other stage wherever they fit.
+    ``warm_start`` begins from the weights of that other stage wherever they fit. The later stages train on samples
+    at the half resolution they work at.
     """
     if Path(weights).is_file():
         read_weights(cascade, weights)
@@ -115,4 +116,4 @@ def start_stage(
         count = copy_fitting_weights(getattr(cascade, stage), getattr(cascade, warm_start))
         _LOG.info("%s starts from %d tensors of %s", stage, count, warm_start)
     cascade.to(device=device, memory_format=torch.channels_last)
-    return cascade.stage(stage)
+    return cascade.stage(stage, coarse=stage != STAGES[0])

@@ -18,8 +18,9 @@ _IGNORED = -100
 class StageBatch:
     """``prepare_batch`` of a stage: ``(image, target, (label,), {})`` from a batch of windowed slabs.
 
-    The target of ``muscle_tissue`` is labels 1-4 and of ``respiratory_muscles`` labels 1-3, both (B, 1, H, W) floats;
-    of ``muscle_classes`` it is the class 0-2 as (B, H, W), with -100 (ignored by cross-entropy) outside labels 1-3.
+    The target of ``muscle_tissue`` is labels 1-4, as (B, 1, H, W) floats. The later stages have a class per voxel, as
+    (B, H, W), with -100 (ignored by cross-entropy) outside the mask they work on: ``respiratory_muscles`` 0 for other
+    muscle and 1 for labels 1-3, ``muscle_classes`` 0-2 for labels 1-3.
     """
 
     def __init__(self, stage: str) -> None:
@@ -37,7 +38,7 @@ class StageBatch:
             return (label > 0).float()
         respiratory = (label > 0) & (label < 4)
         if self.stage == "respiratory_muscles":
-            return respiratory.float()
+            return torch.where(label > 0, respiratory.long(), _IGNORED)[:, 0]
         return torch.where(respiratory, label.long() - 1, _IGNORED)[:, 0]
 
 
@@ -115,7 +116,7 @@ class StageOutput:
 
     def __call__(self, output: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         prediction, target = output["pred"], output["label"]
-        if self.stage != "muscle_classes":
+        if self.stage == "muscle_tissue":
             return (prediction > 0).long(), target.long()
         inside = target != _IGNORED
         return torch.where(inside, prediction.argmax(1) + 1, 0), torch.where(inside, target + 1, 0)
