@@ -62,6 +62,12 @@ class Provenance:
     notes: tuple[str, ...] = ()
     run_id: str = ""
 
+    @property
+    def title(self) -> str:
+        """What people call the input: subject and series where the header names them, or else its file name."""
+        named = [self.input.get(key) for key in ("subject_id", "series_description")]
+        return " · ".join(part for part in named if part) or self.input.get("name") or "CT"
+
 
 @dataclass(frozen=True, eq=False)
 class CaseResult:

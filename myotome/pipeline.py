@@ -79,8 +79,8 @@ class AnalysisRequest:
 def analyze(request: AnalysisRequest, segmenter: Segmenter, progress: Progress | None = None) -> CaseResult:
     """Read, segment and measure one CT, and write the outputs (`OUTPUT_NAMES`) into ``request.output``.
 
-    The folder appears complete or not at all. From an input without DICOM headers (NIfTI) the two DICOM outputs are
-    left out, and ``provenance.notes`` says so.
+    The folder appears complete or not at all. From an input without DICOM headers (NIfTI), and where nothing is
+    labelled, the two DICOM outputs are left out, and ``provenance.notes`` says so.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def write_case(output: Path | str, volume: Volume, result: CaseResult, *, overwr
     """
     with _complete_folder(Path(output), overwrite) as folder:
         write_label_map(folder / "labels.nii.gz", result.label_map)
-        if volume.acquisition.headers:
+        if volume.acquisition.headers and result.label_map.array.any():
             segmentation = folder / "segmentation.dcm"
             write_segmentation(segmentation, result.label_map, volume, result.provenance)
             write_structured_report(folder / "measurements.dcm", result, volume, segmentation)
@@ -262,6 +262,8 @@ def _make_provenance(volume: Volume, label_map: LabelMap, segmenter: Segmenter |
     notes = []
     if not acquisition.headers:
         notes.append("the input has no DICOM headers: segmentation.dcm and measurements.dcm are left out")
+    elif not label_map.array.any():
+        notes.append("nothing is labelled: segmentation.dcm and measurements.dcm are left out")
     provenance = Provenance(
         bundle="none",
         bundle_version="none",

@@ -93,7 +93,7 @@ def _describe(volume: Volume, result: CaseResult, overview_path: Path | str | No
     columns = [column for column in _COLUMNS if any((m.measure, m.statistic) == column[2:4] for m in whole)]
     picture = None if overview_path is None else base64.b64encode(Path(overview_path).read_bytes()).decode("ascii")
     return {
-        "name": result.provenance.input.get("name") or "CT",
+        "title": result.provenance.title,
         "picture": picture,
         "columns": columns,
         "rows": _tabulate(result, whole, columns),

@@ -146,10 +146,8 @@ def _draw_scale(axes) -> None:
 
 
 def _write_title(figure: Figure, result: CaseResult, total: float) -> None:
-    name = result.provenance.input.get("name") or "CT"
-    figure.text(
-        _GAP / _WIDTH_IN, 1 - 0.2 / total, f"Muscle on CT: {name}", fontsize=14, color=_INK, va="top", weight="bold"
-    )
+    title = f"Muscle on CT: {result.provenance.title}"
+    figure.text(_GAP / _WIDTH_IN, 1 - 0.2 / total, title, fontsize=14, color=_INK, va="top", weight="bold")
     bundle = result.provenance.bundle
     by = f"{bundle} {result.provenance.bundle_version}" if bundle != "none" else "label map given"
     text = f"{by}   ·   window 400 / 50 HU   ·   the patient's right is on the left   ·   not for diagnosis"

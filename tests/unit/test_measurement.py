@@ -1,11 +1,11 @@
-"""A measurement is finite, or absent with a reason."""
+"""A measurement is finite, or absent with a reason; a result names its input."""
 
 import math
 
 import pytest
 
 from myotome.errors import InputError
-from myotome.measurement import Measurement
+from myotome.measurement import Measurement, Provenance
 
 
 def test_a_missing_value_says_why():
@@ -25,3 +25,15 @@ def test_no_number_is_ever_infinite_or_nan(field, number):
 def test_a_side_is_right_left_or_both():
     with pytest.raises(InputError, match="dexter"):
         Measurement("pectoralis", "volume", 1.0, "mL", side="dexter")
+
+
+@pytest.mark.parametrize(
+    ("source", "title"),
+    [
+        ({"name": "dicom", "subject_id": "P7", "series_description": "Thorax 5 mm"}, "P7 · Thorax 5 mm"),
+        ({"name": "ct.nii.gz", "subject_id": None, "series_description": None}, "ct.nii.gz"),
+        ({}, "CT"),
+    ],
+)
+def test_a_result_is_titled_by_subject_and_series_or_else_by_file(source, title):
+    assert Provenance("none", "none", "none", {}, "none", source).title == title

@@ -189,6 +189,16 @@ def test_without_any_muscle_nothing_is_invented(nifti, tmp_path):
     assert result.measurements and all(item.value is None and item.flags for item in result.measurements)
 
 
+def test_without_any_muscle_the_dicom_outputs_are_left_out_and_a_note_says_so(dicom, tmp_path):
+    source, _ = dicom
+    grid = read_volume(source).grid
+    empty = LabelMap(np.zeros(grid.shape, np.uint8), grid, read_label_schema())
+    result = analyze(AnalysisRequest(source, tmp_path / "out"), PhantomSegmenter(empty))
+    left = {"segmentation.dcm", "measurements.dcm"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(OUTPUT_NAMES) - left
+    assert any("nothing is labelled" in note for note in result.provenance.notes)
+
+
 def test_labels_saved_in_another_axis_order_are_the_same_labels():
     volume, label_map = make_case()
     array, affine = reorient(label_map.array, label_map.grid.affine, "SPL")
