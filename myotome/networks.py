@@ -99,7 +99,7 @@ class CascadeStage(nn.Module):
             raise ValueError("the later stages work on a reference mask: give forward() the label map")
         mask = label > 0 if self.name == "respiratory_muscles" else (label > 0) & (label < 4)
         if self.training:
-            mask = _wear(mask)
+            mask = _wear(mask, image[:, 1:2])
         if self.coarse:
             seen = image if self.name == "respiratory_muscles" else image[:, 1:2]
             return self.network(torch.cat((seen, mask.to(image.dtype)), dim=1))
@@ -109,16 +109,24 @@ class CascadeStage(nn.Module):
         return cascade.class_logits(image, mask)
 
 
-def _wear(mask: Tensor) -> Tensor:
-    """Make a reference mask a little wrong, as an earlier stage's would be: a voxel wider or thinner, with holes."""
+def _wear(mask: Tensor, image: Tensor) -> Tensor:
+    """Make a reference mask wrong, as an earlier stage's would be.
+
+    It becomes a voxel wider, thinner or softer, loses squares of 16 voxels, and gains the soft tissue (-50 to 90 HU) in
+    others.
+    """
     worn = mask.float()
-    change = int(torch.randint(4, ()))
+    change = int(torch.randint(5, ()))
     if change == 1:
         worn = max_pool2d(worn, 3, 1, 1)
     elif change == 2:
         worn = 1 - max_pool2d(1 - worn, 3, 1, 1)
+    elif change == 3:
+        worn = avg_pool2d(worn, 3, 1, 1)
     coarse = torch.rand((len(mask), 1, mask.shape[2] // 16, mask.shape[3] // 16), device=mask.device)
-    return worn * interpolate((coarse > 0.05).float(), scale_factor=16.0, mode="nearest")
+    square = interpolate(coarse, scale_factor=16.0, mode="nearest")
+    gained = (square > 0.92) & (image > 0.25) & (image < 0.6)
+    return torch.where(gained, torch.ones_like(worn), worn * (square > 0.05))
 
 
 def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:

@@ -28,7 +28,7 @@ class SlabSampling:
     ``thickness_mm`` is the slice thickness; neighbours lie ``overlap`` times the thickness away. ``zoom`` magnifies
     each in-plane axis. Rotation is up to ``rotation_deg`` either way, or any angle with probability ``any_rotation``.
     ``elastic_px`` is the size of the smooth deformation. ``muscle_share`` of the patches are centred on a labelled
-    voxel.
+    voxel, the others within the ``centre`` part of the slice; then the centre moves by up to ``offset`` of the patch.
     """
 
     patch: tuple[int, int] = (256, 256)
@@ -40,6 +40,8 @@ class SlabSampling:
     any_rotation: float = 0.08
     elastic_px: float = 4.0
     muscle_share: float = 0.8
+    centre: tuple[float, float] = (0.1, 0.9)
+    offset: float = 0.35
 
 
 class SlabDataset(Dataset):
@@ -148,7 +150,7 @@ def _patch_centre(label: np.ndarray, sampling: SlabSampling, rng: np.random.Gene
     labelled = np.argwhere(label[::4, ::4]) if rng.random() < sampling.muscle_share else ()
     if len(labelled):
         return 4.0 * labelled[rng.integers(len(labelled))]
-    return rng.uniform(0.1, 0.9, 2) * label.shape
+    return rng.uniform(*sampling.centre, 2) * label.shape
 
 
 def _sampling_points(
@@ -163,7 +165,7 @@ def _sampling_points(
         zoom[0] *= -1  # mirrored, right to left
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = (turn / zoom * sampling.spacing_mm / spacing_mm[:, None]).astype(np.float32)
-    offset = (rng.uniform(-0.35, 0.35, 2) * sampling.patch).astype(np.float32)
+    offset = (rng.uniform(-sampling.offset, sampling.offset, 2) * sampling.patch).astype(np.float32)
     y = np.arange(height, dtype=np.float32)[:, None] - height / 2 - offset[0]
     x = np.arange(width, dtype=np.float32)[None] - width / 2 - offset[1]
     points = np.stack([matrix[i, 0] * y + matrix[i, 1] * x + np.float32(centre[i]) for i in (0, 1)], axis=-1)

@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 __all__ = ["AveragedWeights", "MixedPrecisionUpdate", "PooledDice", "StageBatch", "StageOutput", "UseAverage"]
 
@@ -19,8 +20,9 @@ class StageBatch:
     """``prepare_batch`` of a stage: ``(image, target, (label,), {})`` from a batch of windowed slabs.
 
     The target of ``muscle_tissue`` is labels 1-4, as (B, 1, H, W) floats. The later stages have a class per voxel, as
-    (B, H, W), with -100 (ignored by cross-entropy) outside the mask they work on: ``respiratory_muscles`` 0 for other
-    muscle and 1 for labels 1-3, ``muscle_classes`` 0-2 for labels 1-3.
+    (B, H, W), with -100 (ignored by cross-entropy) where it does not matter: ``respiratory_muscles`` has 1 for labels
+    1-3 and 0 for all else, so that what is no muscle after all is not respiratory, and ignores the background within
+    two voxels of a muscle; ``muscle_classes`` has 0-2 for labels 1-3 and ignores the rest.
     """
 
     def __init__(self, stage: str) -> None:
@@ -38,7 +40,8 @@ class StageBatch:
             return (label > 0).float()
         respiratory = (label > 0) & (label < 4)
         if self.stage == "respiratory_muscles":
-            return torch.where(label > 0, respiratory.long(), _IGNORED)[:, 0]
+            rim = (label == 0) & (max_pool2d((label > 0).float(), 5, 1, 2) > 0)
+            return respiratory.long().masked_fill(rim, _IGNORED)[:, 0]
         return torch.where(respiratory, label.long() - 1, _IGNORED)[:, 0]
 
 

@@ -19,10 +19,12 @@ __all__ = [
     "RandBlurd",
     "RandContrastAgentd",
     "RandFieldOfViewd",
+    "RandIslandsd",
     "RandLowResolutiond",
     "RandNeighbourLossd",
     "RandNoised",
     "RandObjectsd",
+    "RandOpacityd",
     "RandShadingd",
     "RandStreaksd",
     "RandTissueContrastd",
@@ -113,6 +115,53 @@ class RandContrastAgentd(_RandAcquisitiond):
         free = 1 - max_pool2d(1 - free, 5, 1, 2)
         band = ((image - middle).abs() < width).float() * free
         return image + self.draw(self.rise_hu) * avg_pool2d(band, 3, 1, 1)
+
+
+class RandIslandsd(_RandAcquisitiond):
+    """Put soft tissue into fat: gland, lymph nodes, vessels or bowel, in islands clear of the labelled muscles."""
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        prob: float = 0.3,
+        density_hu: Range = (0, 70),
+        size_px: Range = (4, 14),
+        label_key: Hashable = "label",
+    ) -> None:
+        super().__init__(keys, prob)
+        self.density_hu, self.size_px, self.label_key = density_hu, size_px, label_key
+
+    def acquire(self, image: Tensor, data: dict[Hashable, Any]) -> Tensor:
+        free = 1 - max_pool2d((data[self.label_key] > 0).float(), 7, 1, 3)
+        fat = ((image > -150) & (image < -30)).float() * free
+        shape = [max(3, round(size / self.draw(self.size_px))) for size in image.shape[-2:]]
+        field = interpolate(torch.randn((1, 1, *shape), generator=self.generator()), image.shape[-2:], mode="bicubic")
+        weight = ((field[0] - self.draw((0.2, 1.2))) * 3).clamp_(0, 1) * fat
+        return image + weight * (self.draw(self.density_hu) - image)
+
+
+class RandOpacityd(_RandAcquisitiond):
+    """Fill the lung on one side of a random line: effusion, consolidation or collapse."""
+
+    def __init__(
+        self,
+        keys: Hashable | Sequence[Hashable],
+        prob: float = 0.15,
+        density_hu: Range = (0, 60),
+        label_key: Hashable = "label",
+    ) -> None:
+        super().__init__(keys, prob)
+        self.density_hu, self.label_key = density_hu, label_key
+
+    def acquire(self, image: Tensor, data: dict[Hashable, Any]) -> Tensor:
+        height, width = image.shape[-2:]
+        turn = self.R.rand() * 2 * np.pi
+        y = torch.arange(height)[:, None] - self.draw((0.2, 0.8)) * height
+        x = torch.arange(width)[None] - self.draw((0.2, 0.8)) * width
+        side = y * np.cos(turn) + x * np.sin(turn) > 0
+        lung = (image < -400) & (-max_pool2d(-image, 5, 1, 2) > _AIR_HU + 15)  # not the air around the body
+        filled = max_pool2d((lung & side).float(), 3, 1, 1).bool() & (data[self.label_key] == 0) & (image < 0)
+        return image.masked_fill(filled, self.draw(self.density_hu))
 
 
 class RandShadingd(_RandAcquisitiond):

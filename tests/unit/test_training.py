@@ -85,7 +85,8 @@ def test_an_empty_list_and_unequal_shapes_are_refused(case, tmp_path):
 def test_targets_of_the_three_stages():
     label = torch.tensor([0, 1, 2, 3, 4], dtype=torch.uint8).reshape(1, 1, 1, 5)
     assert StageBatch("muscle_tissue").target(label).flatten().tolist() == [0, 1, 1, 1, 1]
-    assert StageBatch("respiratory_muscles").target(label).flatten().tolist() == [-100, 1, 1, 1, 0]
+    beside = torch.nn.functional.pad(label, (3, 0))  # background within two voxels of muscle is ignored
+    assert StageBatch("respiratory_muscles").target(beside).flatten().tolist() == [0, 0, -100, -100, 1, 1, 1, 0]
     assert StageBatch("muscle_classes").target(label).flatten().tolist() == [-100, 0, 1, 2, -100]
 
 

@@ -13,9 +13,11 @@ from myotome.errors import GeometryError
 from myotome.transforms import (
     CropBodyd,
     RandFieldOfViewd,
+    RandIslandsd,
     RandNeighbourLossd,
     RandNoised,
     RandObjectsd,
+    RandOpacityd,
     RandTissueContrastd,
     ResampleInPlaned,
     RestoreLabelMapd,
@@ -55,6 +57,28 @@ def test_probability_zero_changes_nothing(name):
     result = apply(getattr(transforms, name)("image", prob=0.0), 1)
     assert torch.equal(result["image"], make_sample()["image"])
     assert torch.equal(result["label"], make_sample()["label"])
+
+
+def test_islands_of_soft_tissue_lie_in_fat_and_clear_of_the_muscle():
+    given = make_sample()
+    result = apply(RandIslandsd("image", 1.0, density_hu=(40, 40)), 5, given)
+    changed = result["image"] != given["image"]
+    assert changed.any() and (given["image"][changed] == -100).all()
+    assert result["image"].max() == 50 and (result["image"] > 35)[:, given["label"][0] == 0].any()
+    beside = torch.nn.functional.max_pool2d(given["label"].float(), 3, 1, 1)[0] > 0
+    assert not changed[:, beside].any()
+    assert torch.equal(result["label"], given["label"])
+
+
+def test_an_opacity_fills_lung_and_spares_the_air_around_the_body():
+    given = make_sample()
+    given["image"][:, 28:36, 28:36] = -850
+    given["label"][:, 28:36, 28:36] = 0
+    results = [apply(RandOpacityd("image", 1.0, density_hu=(30, 30)), seed, given)["image"] for seed in range(10)]
+    assert any((image[:, 30:34, 30:34] == 30).all() for image in results)
+    for image in results:
+        outside = given["image"] == -1000
+        assert torch.equal(image[outside], given["image"][outside])
 
 
 def test_tissue_contrast_puts_fat_and_muscle_where_it_is_told():

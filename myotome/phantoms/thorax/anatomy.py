@@ -60,8 +60,11 @@ class Thorax:
         self.rib_phase = 0.02 * self._rng.normal()
         self.pec_low = 0.44 + 0.05 * self._rng.normal() * person.variation**0.5
         self.scapula_shift = 0.05 * self._rng.normal() + (-0.08 if person.arms_up else 0.03)
-        self.axilla = max(5.0, 20 * vary(0.35) * (1.0 if person.arms_up else 0.8))
+        self.axilla = max(5.0, 20 * vary(0.35) * (1.3 if person.arms_up else 0.8))
         self.side_gain = {name: 1 + 0.10 * person.variation**0.5 * self._rng.normal(size=2) for name in _MUSCLES}
+        self.pec_reach = 0.03 * self._rng.normal() * person.variation**0.5 + (0.03 if person.arms_up else 0.0)
+        self.latissimus_border = 0.20 * vary(0.25)
+        self.furrow = 0.2 * vary(0.5)
 
     def jitter(self, sd: float, count: int | None = None) -> np.ndarray:
         """Random factors around 1, widened by the person's variation."""
@@ -144,9 +147,11 @@ class Thorax:
         shift = self.scapula_shift
         girdle = window(u, 0.50, 0.96, 0.10)
         size = person.half_width / 138
+        across = np.tanh(12 * np.sin(self.theta))  # 1 on the right, -1 on the left, smooth at the midline
 
         def muscle(name: str, label: int, base_mm: float, mask: np.ndarray) -> Layer:
-            gain = np.where(self.right, self.side_gain[name][0], self.side_gain[name][1])
+            right, left = self.side_gain[name]
+            gain = (right + left) / 2 + (right - left) / 2 * across
             return Layer("muscle", label, base_mm * person.muscle * gain * mask * self.wave(name, u, 0.16))
 
         def fat(name: str, base_mm: float, mask: np.ndarray | float = 1.0) -> Layer:
@@ -155,12 +160,15 @@ class Thorax:
 
         x = behind * np.pi * person.depth / 2  # distance from the midline along the back, about
         es_width = (34 + 24 * edge(u, 0.38, 0.0) - 16 * edge(u, -0.3, -0.75)) * size
-        es_mask = np.clip(1 - (x / es_width) ** 3.2, 0, 1) ** 0.55
+        es_mask = np.clip(1 - (x / es_width) ** 3.2, 0, 1) ** 0.55 * (1 - self.furrow * np.exp(-((x / 9) ** 2)))
         sacral = 1 - edge(u, -0.90, -0.62)
         es_base = (16 + 3 * edge(u, 0.6, 0.9) + 13 * edge(u, 0.42, 0.0) + 12 * edge(u, 0.0, -0.35)) * (1 - sacral)
         slips = 0.65 + 0.5 * np.abs(np.sin(24 * a * np.pi + 9 * u))
         pec_top = 1 - edge(u, 0.93, 1.0)
-        pec_lateral = 0.22 + 0.13 * edge(u, self.pec_low - 0.05, 0.72)
+        pec_lateral = 0.22 + (0.13 + self.pec_reach) * edge(u, self.pec_low - 0.05, 0.72)
+        # The latissimus is a belly beside the erector spinae below T11, and a thin sheet over its side above.
+        lat_border = 0.07 + (self.latissimus_border - 0.07) * (1 - edge(u, 0.0, 0.26)) + 0.34 * edge(u, 0.28, 0.62)
+        lat_taper = 0.4 + 0.6 * edge(behind - lat_border, 0.02, 0.2)
         plane = person.plane
         return [
             fat("under_es", 0.5 * plane, window(behind, 0, 0.2, 0.05)),
@@ -182,8 +190,9 @@ class Thorax:
             muscle(
                 "pectoralis_major",
                 PECTORALIS,
-                9.4,
-                window(a, 0.075, 1.0, 0.045)
+                8.2,
+                (0.7 + 0.6 * edge(a, 0.10, 0.30))
+                * window(a, 0.075, 1.0, 0.045)
                 * (1 - edge(a, pec_lateral - 0.06, pec_lateral + 0.06))
                 * edge(u, self.pec_low, self.pec_low + 0.16)
                 * pec_top,
@@ -200,7 +209,8 @@ class Thorax:
                 "latissimus",
                 OTHER_MUSCLE,
                 5.8,
-                window(a, 0.52 - 0.04 * u, 0.93 - 0.34 * edge(u, 0.15, 0.62), 0.07)
+                window(a, 0.52 - 0.04 * u, 1 - lat_border, 0.05)
+                * lat_taper
                 * (1 - edge(u, 0.58, 0.74))
                 * edge(u, -0.5, -0.2),
             ),

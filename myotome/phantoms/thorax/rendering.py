@@ -74,7 +74,7 @@ class SliceRenderer(Canvas):
             previous = cover
         self._add_flesh(hu, shares, z_mm, u, previous, bounds[-1])
         self._draw_ribs(hu, shares, z_mm, rib_cage)
-        self._draw_spine(hu, shares, z_mm, u)
+        self._draw_spine(hu, shares, z_mm, u, float(np.interp(np.pi, thorax.theta, bounds[-1])))
         self._draw_front_bones(hu, shares, z_mm, u)
         self._infiltrate(hu, shares, z_mm)
         if self.table:
@@ -295,8 +295,11 @@ class SliceRenderer(Canvas):
         weight = rest * front * edge(patch, 0.6, 1.1).astype(np.float32) * strength
         hu += weight.astype(np.float32) * (self._value("gland") - hu) * 0.9
 
-    def _draw_spine(self, hu, shares, z_mm: float, u: float) -> None:
-        """Vertebral body, disc, canal, lamina, transverse and spinous processes, rib necks."""
+    def _draw_spine(self, hu, shares, z_mm: float, u: float, surface: float) -> None:
+        """Vertebral body, disc, canal, lamina, processes and the ligament between the spinous ones, rib necks.
+
+        ``surface`` is the distance of the muscles' outer surface behind the spine from the axis.
+        """
         person, thorax = self.person, self.thorax
         size = person.half_width / 138
         back = float(np.interp(np.pi, thorax.theta, thorax.rib_cage(u)))
@@ -320,6 +323,7 @@ class SliceRenderer(Canvas):
         shares[(slice(None), *box)] *= 1 - lamina
         box, canal = self.ellipse((0, canal_y), (9.5 * size, 7.8 * size))
         hu[box] += canal * (28 - hu[box])
+        self._draw_septum(hu, shares, canal_y - 8 * size, -surface, 2.4 * size)
         for number in range(int(12.5 - z_mm / spacing) - 1, int(12.5 - z_mm / spacing) + 4):
             middle = thorax.level_z(number)
             length = float(30 - 9 * edge(number, 9, 12.5) + 18 * edge(number, 12.5, 15)) * size
@@ -333,8 +337,18 @@ class SliceRenderer(Canvas):
             drop = 30 * float(edge(number, 2, 6) * (1 - edge(number, 9, 12)))
             if number > 17:
                 continue
-            root, tip = (0, canal_y - 9 * size, middle - 4), (0, canal_y - 30 * size, middle - 8 - drop)
-            self._rod(hu, shares, z_mm, root, tip, 3.4 * size)
+            for lower in (0, 7):  # two rods make a blade
+                root = (0, canal_y - 9 * size, middle - 4 - lower)
+                tip = (0, min(canal_y - 22 * size, 2 - surface), middle - 8 - drop - lower)
+                self._rod(hu, shares, z_mm, root, tip, 3.2 * size)
+
+    def _draw_septum(self, hu, shares, front_y: float, back_y: float, half_width: float) -> None:
+        """Ligament and fat between the spinous processes: the right and left muscles never touch."""
+        if front_y - back_y < 2:
+            return
+        box, weight = self.ellipse((0, (front_y + back_y) / 2), (half_width, (front_y - back_y) / 2))
+        hu[box] += weight * (0.5 * (self._value("fat") + 60) - hu[box])
+        shares[(slice(None), *box)] *= 1 - weight
 
     def _draw_front_bones(self, hu, shares, z_mm: float, u: float) -> None:
         """Sternum, clavicles, scapular spine and humerus are rods; the sternum is a flat plate."""
