@@ -99,7 +99,7 @@ def make_thorax(
     truth = {**_describe(person, scan, seed), **tally.rows(), **_areas(thorax, renderer), **make_lung_function(person)}
     acquisition = Acquisition(
         subject_id=f"PHANTOM-{seed:06d}",
-        series_description=f"phantom thorax, {scan.contrast} contrast",
+        series_description="phantom thorax" + ("" if scan.contrast == "none" else f", {scan.contrast} phase"),
         tube_voltage_kv=120.0,
         kernel="SHARP" if scan.sharpening else "STANDARD",
         slice_thickness_mm=thickness,
