@@ -109,11 +109,16 @@ def evaluate_people(protocol: dict[str, Any], segmenter: StagedSegmenter, folder
     return evaluations
 
 
-def tabulate(protocol: dict[str, Any], evaluations: list[Evaluation], truths: dict[str, dict[str, Any]]) -> str:
-    """The tables, as Markdown: bars, where they are lost, and people."""
-    parts = [_table_of_bars(protocol, evaluations)]
-    parts += [_table_by_group(evaluations, groups, title) for title, groups in _groups(truths).items()]
-    parts.append(_table_of_people(protocol, evaluations))
+def tabulate(
+    protocol: dict[str, Any],
+    phantoms: list[Evaluation],
+    people: list[Evaluation],
+    truths: dict[str, dict[str, Any]],
+) -> str:
+    """The tables, as Markdown: bars on phantoms, where they are lost, and people."""
+    parts = [_table_of_bars(protocol, phantoms)]
+    parts += [_table_by_group(phantoms, groups, title) for title, groups in _groups(truths).items()]
+    parts.append(_table_of_people(protocol, people))
     return "\n\n".join(parts) + "\n"
 
 
