@@ -27,8 +27,8 @@ def segmenter():
 
 @pytest.fixture(scope="module")
 def case():
-    """A plain acquisition of ten 8 mm slices from the middle of the chest."""
-    return make_thorax(SEED, Scan(8.0, 1.0, 420, sub_slice_mm=4.0, bottom=0.45, top=0.75))
+    """A plain acquisition, 5 mm slices of the middle of the chest."""
+    return make_thorax(SEED, Scan(bottom=0.45, top=0.65))
 
 
 @pytest.fixture(scope="module")
