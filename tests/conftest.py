@@ -23,6 +23,19 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory) -> Path:
+    """Untrained weights of the respiratory cascade, always the same."""
+    import torch
+
+    from myotome.networks import RespiratoryCascade, write_weights
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    write_weights(RespiratoryCascade().state_dict(), path)
+    return path
+
+
 @pytest.fixture
 def small_ct() -> Volume:
     """A CT of 12 slices: a soft-tissue ellipse in air, with a number in every voxel that tells where it is."""

@@ -111,9 +111,7 @@ class RandContrastAgentd(_RandAcquisitiond):
 
     def acquire(self, image: Tensor, data: dict[Hashable, Any]) -> Tensor:
         middle, width = self.draw((20, 75)), self.draw((5, 30))
-        free = (data[self.label_key] == 0).float()
-        free = 1 - max_pool2d(1 - free, 5, 1, 2)
-        band = ((image - middle).abs() < width).float() * free
+        band = ((image - middle).abs() < width).float() * _clear_of(data[self.label_key], 2)
         return image + self.draw(self.rise_hu) * avg_pool2d(band, 3, 1, 1)
 
 
@@ -132,8 +130,7 @@ class RandIslandsd(_RandAcquisitiond):
         self.density_hu, self.size_px, self.label_key = density_hu, size_px, label_key
 
     def acquire(self, image: Tensor, data: dict[Hashable, Any]) -> Tensor:
-        free = 1 - max_pool2d((data[self.label_key] > 0).float(), 7, 1, 3)
-        fat = ((image > -150) & (image < -30)).float() * free
+        fat = ((image > -150) & (image < -30)).float() * _clear_of(data[self.label_key], 3)
         shape = [max(3, round(size / self.draw(self.size_px))) for size in image.shape[-2:]]
         field = interpolate(torch.randn((1, 1, *shape), generator=self.generator()), image.shape[-2:], mode="bicubic")
         weight = ((field[0] - self.draw((0.2, 1.2))) * 3).clamp_(0, 1) * fat
@@ -344,6 +341,11 @@ class RandNeighbourLossd(_RandAcquisitiond):
     def acquire(self, image: Tensor, data: dict[Hashable, Any]) -> Tensor:
         sources = [(1, 1, 2), (0, 1, 1), (1, 1, 1)][self.R.randint(3)]
         return image[list(sources)]
+
+
+def _clear_of(label: Tensor, pixels: int) -> Tensor:
+    """1 where no label lies in the square that reaches ``pixels`` to each side, else 0."""
+    return 1 - max_pool2d((label > 0).float(), 2 * pixels + 1, 1, pixels)
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

@@ -16,9 +16,7 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "scripts" / "meta_schema_20240725.json").read_text())
 BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundle").glob("*/configs/metadata.json"))
 YAMLS = sorted(path for bundle in BUNDLES for path in (bundle / "configs").glob("*.yaml"))
-EXPECTED = (
-    *("train", "evaluate", "inference", "multi_gpu_train", "multi_gpu_evaluate", "inference_trt"),
-)  # fmt: skip
+EXPECTED = ("train", "evaluate", "inference", "multi_gpu_train", "multi_gpu_evaluate", "inference_trt")
 LONGEST_EXPRESSION = 100
 PREFIXES = ("monai.", "torch.", "ignite.")
 ROOMS = ("transforms", "networks", "inference", "training", "metrics")

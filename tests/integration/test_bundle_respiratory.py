@@ -29,14 +29,6 @@ TINY = ["--network_def::channels", "[4,8,16,32]"]
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    write_weights(RespiratoryCascade().state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def tiny_weights(tmp_path_factory):
     torch.manual_seed(1)
     path = tmp_path_factory.mktemp("tiny") / "model.pt"

@@ -51,7 +51,6 @@ class Thorax:
         self._rng = np.random.default_rng((person.seed, 23))
         self.theta = (np.arange(AZIMUTH_COUNT) + 0.5) / AZIMUTH_COUNT * 2 * np.pi - np.pi
         self.azimuth = np.abs(self.theta) / np.pi
-        self.right = self.theta > 0
         self._waves: dict[str, np.ndarray] = {}
         vary = self.jitter
         self.width_profile = np.array([0.93, 0.97, 1.0, 0.985, 0.93, 0.80, 0.52, 0.40]) * vary(0.02, 8)

@@ -96,6 +96,7 @@ class SliceRenderer(Canvas):
             "gland": 25.0,
             "skin": 20.0,
             "fluid": 12.0,
+            "ligament": 0.5 * (person.fat_hu + 60),
         }[tissue]
 
     def _add(self, hu, shares, weight, tissue: str, label: int) -> None:
@@ -347,8 +348,7 @@ class SliceRenderer(Canvas):
         if front_y - back_y < 2:
             return
         box, weight = self.ellipse((0, (front_y + back_y) / 2), (half_width, (front_y - back_y) / 2))
-        hu[box] += weight * (0.5 * (self._value("fat") + 60) - hu[box])
-        shares[(slice(None), *box)] *= 1 - weight
+        self._mix(hu[box], shares[(slice(None), *box)], weight, "ligament")
 
     def _draw_front_bones(self, hu, shares, z_mm: float, u: float) -> None:
         """Sternum, clavicles, scapular spine and humerus are rods; the sternum is a flat plate."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from myotome.errors import BundleError, InputError
 from myotome.geometry import Grid, Volume
@@ -18,14 +17,6 @@ from myotome.networks import RespiratoryCascade, write_weights
 from myotome.structures import LabelMap, read_label_schema
 
 BUNDLE = Path(__file__).parents[3] / "bundle" / "respiratory_muscle_ct_segmentation"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "model.pt"
-    write_weights(RespiratoryCascade().state_dict(), path)
-    return path
 
 
 @pytest.fixture
