@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from isal import igzip
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
@@ -21,6 +22,7 @@ __all__ = ["read_nifti", "read_nifti_label_map", "write_nifti", "write_nifti_lab
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
 _MILLIMETRE_CODES = (0, 2)  # xyzt_units & 7: unknown (read as mm, as every reader does) and mm
 _SPACING_TOLERANCE = 0.01
+_PIECE_BYTES = 1 << 20
 
 
 def _damaged(path: Path) -> InputError:
@@ -105,13 +107,29 @@ def _rescaled(image: nibabel.Nifti1Image) -> np.ndarray:
     return stored
 
 
-def _open(path: Path, header: nibabel.Nifti1Header) -> nibabel.Nifti1Image:
-    """The image; a compressed file is read to its end, because only there does gzip check what came out of it."""
+class _GzipPieces(igzip.IGzipFile):
+    """A gzip file that fills a large buffer a piece at a time, so that no second copy of it is held."""
+
+    def readinto(self, buffer: bytearray) -> int:
+        view, done = memoryview(buffer).cast("B"), 0
+        while piece := super().readinto(view[done : done + _PIECE_BYTES]):
+            done += piece
+        return done
+
+
+def _read_image(path: Path, header: nibabel.Nifti1Header) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels and affine; a compressed file is read to its end, because only there does gzip check what came out."""
     kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    if path.suffix == ".nii" and not _is_gzip(path):
-        return kind.from_filename(path)
-    with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-        return kind.from_bytes(file.read())
+    if not _is_gzip(path):
+        with path.open("rb") as file:
+            image = kind.from_filename(path) if path.suffix == ".nii" else kind.from_stream(file)
+            return _rescaled(image), image.affine
+    with path.open("rb") as file, _GzipPieces(fileobj=file, mode="rb") as stream:
+        image = kind.from_stream(stream)
+        array = _rescaled(image)
+        while stream.read(_PIECE_BYTES):
+            pass
+        return array, image.affine
 
 
 def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
@@ -121,13 +139,12 @@ def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
     header = _read_raw_header(path)
     _check_header(header, path)
     try:
-        image = _open(path, header)
-        array = _rescaled(image)
+        array, affine = _read_image(path, header)
     except (ImageFileError, HeaderDataError, *_DAMAGED) as error:
         raise _damaged(path) from error
     array = array.reshape(array.shape[:3])
-    _check_affine(image.affine, header, path)
-    grid = Grid(array.shape, image.affine)
+    _check_affine(affine, header, path)
+    grid = Grid(array.shape, affine)
     if array.dtype.kind == "f":
         wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
         if wrong:
