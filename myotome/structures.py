@@ -12,7 +12,9 @@ from myotome.errors import InputError
 from myotome.geometry import Grid
 from myotome.resources import config_path
 
-__all__ = ["Code", "LabelMap", "LabelSchema", "Structure", "read_label_schema"]
+__all__ = ["Code", "LabelMap", "LabelSchema", "Structure", "present_labels", "read_label_schema"]
+
+_SLAB_VOXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,20 @@ class LabelMap:
         if self.array.dtype != np.uint8:
             raise InputError(f"a label map is stored as uint8, not {self.array.dtype}: convert it without rounding.")
         known = {0, *(structure.index for structure in self.schema.structures)}
-        unknown = sorted(set(np.flatnonzero(np.bincount(self.array.ravel(), minlength=256))) - known)
+        unknown = sorted(set(present_labels(self.array)) - known)
         if unknown:
             raise InputError(
-                f"labels {[int(value) for value in unknown]} are not in schema '{self.schema.name}': "
-                f"it knows {self.schema.channel_def()}."
+                f"labels {unknown} are not in schema '{self.schema.name}': it knows {self.schema.channel_def()}."
             )
+
+
+def present_labels(array: np.ndarray) -> list[int]:
+    """The values that occur in a uint8 array, ascending; counted slab by slab, in the order they lie in memory."""
+    flat = array.ravel(order="K")
+    seen = np.zeros(256, dtype=bool)
+    for start in range(0, flat.size, _SLAB_VOXELS):
+        seen[np.bincount(flat[start : start + _SLAB_VOXELS], minlength=256) > 0] = True
+    return [int(value) for value in np.flatnonzero(seen)]
 
 
 @cache

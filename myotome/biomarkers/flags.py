@@ -35,7 +35,6 @@ _SMALLEST_POOL_MM3 = 6000.0
 _VESSEL_MM = 15.0
 _SPINE_DEPTH_MM = 75.0
 _MEDIASTINUM_MM = 90.0
-_SLAB = 32
 _NO_CONTRAST = {"", "no", "n", "none", "no contrast", "non-contrast", "without", "without contrast", "unenhanced"}
 
 
@@ -71,10 +70,13 @@ def find_contacts(
     reach = [max(1, round(_REACH_MM / step)) for step in spacing]
     found = np.zeros((code_count, len(DIRECTIONS)), np.int64)
     box = _bounding_box(codes, reach)
-    cropped = codes[box]
-    outside = image[box] <= PADDING_HU
-    if padding_value is not None and _touches(image[box] == padding_value, cropped > 0, reach):
+    cropped, density = np.ascontiguousarray(codes[box]), np.ascontiguousarray(image[box])
+    outside = density <= PADDING_HU
+    if padding_value is not None and _touches(density == padding_value, cropped > 0, reach):
         outside |= _joined_to_corner(image == padding_value)[box]
+    inside = [part.start > 0 and part.stop <= size for part, size in zip(box, codes.shape, strict=True)]
+    if all(inside) and not outside.any():
+        return found
     for column, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
         at_edge = _near_border(codes, axis, step, reach[axis])[box]
         at_edge |= _near_mask(outside, axis, step, reach[axis])
@@ -182,10 +184,10 @@ def metal_present(volume: Volume) -> bool:
     array = np.moveaxis(volume.array, volume.grid.axis("IS"), -1)
     smallest = max(2, _SMALLEST_METAL_MM3 / volume.grid.voxel_volume_mm3)
     found = []
-    for start in range(0, array.shape[-1], _SLAB):
-        found.append(np.argwhere(array[..., start : start + _SLAB] > METAL_HU))
-        found[-1][:, 2] += start
-    positions = np.concatenate(found)
+    for z in range(array.shape[-1]):
+        if array[..., z].max() > METAL_HU:
+            found += [(x, y, z) for x, y in np.argwhere(array[..., z] > METAL_HU)]
+    positions = np.array(found, dtype=int).reshape(-1, 3)
     if len(positions) < smallest:
         return False
     low = positions.min(axis=0)

@@ -20,9 +20,7 @@ IMAT_HU = (-190, -30)
 
 _LOWEST_HU = PADDING_HU + 1
 _HIGHEST_HU = 32767
-_BINS = _HIGHEST_HU - _LOWEST_HU + 1
-_SLAB = 32
-_OTHER, _IMAT, _LAMA, _NAMA, _RANGES = 0, 1, 2, 3, 4
+_LAMA, _NAMA, _RANGES = 2, 3, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +29,7 @@ class Tally:
 
     Attributes
     ----------
-    histogram : (labels, 2, bins) voxels per whole HU, the first bin is ``lowest_hu``
+    histogram : (labels, 2, bins) voxels per whole HU, from ``lowest_hu`` to the highest of the image (150 at least)
     ranges : (z, labels, 2, 4) voxels per slice outside all ranges, IMAT, LAMA and NAMA
     muscle_hu_sum : (z, labels, 2) sum of the HU of voxels of -29..150 HU per slice
     contact : (z, labels, 2, 4) faces that touch the edge of the field of view towards right, left, anterior, posterior
@@ -47,48 +45,45 @@ class Tally:
 
 
 def count_voxels(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -> Tally:
-    """Count every labelled voxel once, by label, side, HU and slice, a slab of slices at a time.
+    """Count every labelled voxel once, by label, side, HU and slice: one histogram per slice holds all of it.
 
     HU that are not whole numbers are rounded to the nearest: the ranges (-30 | -29) are defined on whole HU.
     """
     image, affine = reorient(volume.array, volume.grid.affine)
     labels, _ = reorient(label_map.array, label_map.grid.affine)
     constant, slopes = plane.index_form(affine)
-    codes = 2 * label_map.schema.class_count
-    depth = image.shape[2]
-    histogram = np.zeros(codes * _BINS, np.int64)
+    across = constant + slopes[0] * np.arange(image.shape[0])[:, None] + slopes[1] * np.arange(image.shape[1])
+    highest = int(np.clip(np.ceil(image.max()), MUSCLE_HU[1], _HIGHEST_HU))
+    bins, codes, depth = highest - _LOWEST_HU + 1, 2 * label_map.schema.class_count, image.shape[2]
+    in_range = _ranges(np.arange(_LOWEST_HU, highest + 1))
+    muscle_hu = np.arange(_LOWEST_HU, highest + 1.0) * (in_range[_LAMA] + in_range[_NAMA])
+    histogram = np.zeros((codes, bins), np.int64)
     ranges = np.zeros((depth, codes, _RANGES), np.int64)
     sums = np.zeros((depth, codes))
     contact = np.zeros((depth, codes, len(DIRECTIONS)), np.int64)
     padded = np.zeros(codes, np.int64)
     padding_value = find_padding_value(image)
-    range_of_bin = _range_of_bin()
-    for start in range(0, depth, _SLAB):
-        slab = np.ascontiguousarray(labels[..., start : start + _SLAB])
-        i, j, k = np.nonzero(slab)
-        if i.size == 0:
+    for z in range(depth):
+        label = np.ascontiguousarray(labels[..., z])
+        labelled = label > 0
+        if not labelled.any():
             continue
-        density = np.rint(image[..., start : start + _SLAB][i, j, k]).astype(np.int32)
-        left = constant + slopes[0] * i + slopes[1] * j + slopes[2] * (k + start) < 0
-        code = 2 * slab[i, j, k].astype(np.int64) + left
-        for z in np.unique(k):
-            chosen = k == z
-            sided = np.zeros(slab.shape[:2], np.uint8)
-            sided[i[chosen], j[chosen]] = code[chosen]
-            contact[start + z] = find_contacts(sided, image[..., start + z], padding_value, affine, codes)
-        measured = density > PADDING_HU
-        padded += np.bincount(code[~measured], minlength=codes)
-        code, k = code[measured], k[measured] + start
-        bins = np.minimum(density[measured], _HIGHEST_HU) - _LOWEST_HU
-        histogram += np.bincount(code * _BINS + bins, minlength=histogram.size)
-        kind = range_of_bin[bins]
-        ranges += np.bincount((k * codes + code) * _RANGES + kind, minlength=ranges.size).reshape(ranges.shape)
-        muscle = kind >= _LAMA
-        flat = np.bincount((k * codes + code)[muscle], bins[muscle] + float(_LOWEST_HU), minlength=sums.size)
-        sums += flat.reshape(sums.shape)
+        density = np.ascontiguousarray(image[..., z])
+        sided = (2 * label + (across + slopes[2] * z < 0)) * labelled
+        contact[z] = find_contacts(sided, density, padding_value, affine, codes)
+        code, hu = sided[labelled], np.rint(density[labelled])
+        measured = hu > PADDING_HU
+        if not measured.all():
+            padded += np.bincount(code[~measured], minlength=codes)
+            code, hu = code[measured], hu[measured]
+        place = code * np.int64(bins) + (hu.astype(np.int64).clip(max=highest) - _LOWEST_HU)
+        counts = np.bincount(place, minlength=codes * bins).reshape(codes, bins)
+        histogram += counts
+        ranges[z] = counts @ in_range.T
+        sums[z] = counts @ muscle_hu
     by_slice = slice(None, None, -1) if volume.grid.axis_codes[volume.grid.axis("IS")] == "I" else slice(None)
     return Tally(
-        histogram.reshape(-1, 2, _BINS),
+        histogram.reshape(-1, 2, bins),
         ranges.reshape(depth, -1, 2, _RANGES)[by_slice],
         sums.reshape(depth, -1, 2)[by_slice],
         contact.reshape(depth, -1, 2, len(DIRECTIONS))[by_slice],
@@ -96,9 +91,7 @@ def count_voxels(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -
     )
 
 
-def _range_of_bin() -> np.ndarray:
-    hu = np.arange(_LOWEST_HU, _HIGHEST_HU + 1)
-    kinds = np.full(_BINS, _OTHER, np.int64)
-    for kind, (low, high) in ((_IMAT, IMAT_HU), (_LAMA, LAMA_HU), (_NAMA, NAMA_HU)):
-        kinds[(hu >= low) & (hu <= high)] = kind
-    return kinds
+def _ranges(hu: np.ndarray) -> np.ndarray:
+    """(4, bins) of 0 and 1: which of the four ranges each whole HU is in."""
+    named = [(hu >= low) & (hu <= high) for low, high in (IMAT_HU, LAMA_HU, NAMA_HU)]
+    return np.stack([~np.logical_or.reduce(named), *named]).astype(np.int64)
