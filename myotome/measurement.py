@@ -51,7 +51,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made a result: bundle, weights, software, device and the input's identifiers."""
+    """What made a result: bundle, weights, software, device, the engine and its precision, the input's identifiers."""
 
     bundle: str
     bundle_version: str
@@ -61,6 +61,8 @@ class Provenance:
     input: dict[str, str | None]
     notes: tuple[str, ...] = ()
     run_id: str = ""
+    engine: str = "none"
+    precision: str = "none"
 
     @property
     def title(self) -> str:

@@ -49,7 +49,8 @@ Progress = Callable[[str, float], None]
 _AIR_BELOW_HU = -300
 _SOFT_TISSUE_HU = (-150, 200)
 _SMALLEST_SHARE = 0.001
-_SOFTWARE = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom")
+_SAMPLED_PER_AXIS = 128
+_SOFTWARE = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "openvino")
 
 
 @dataclass(frozen=True)
@@ -226,12 +227,13 @@ def _require_hounsfield(volume: Volume) -> None:
             "apply its rescale slope and intercept, or convert it again from DICOM."
         )
     low, high = _SOFT_TISSUE_HU
+    sample = volume.array[tuple(slice(None, None, max(1, size // _SAMPLED_PER_AXIS)) for size in volume.array.shape)]
     shares = {
-        f"air (below {_AIR_BELOW_HU} HU)": np.count_nonzero(volume.array < _AIR_BELOW_HU),
-        f"soft tissue ({low} to {high} HU)": np.count_nonzero((volume.array >= low) & (volume.array <= high)),
+        f"air (below {_AIR_BELOW_HU} HU)": np.count_nonzero(sample < _AIR_BELOW_HU),
+        f"soft tissue ({low} to {high} HU)": np.count_nonzero((sample >= low) & (sample <= high)),
     }
     for name, count in shares.items():
-        if count < _SMALLEST_SHARE * volume.array.size:
+        if count < _SMALLEST_SHARE * sample.size:
             raise InputError(
                 f"the image shows hardly any {name}, so its numbers are not Hounsfield units or it is a small crop: "
                 "check its rescale, or give the whole image."
@@ -289,6 +291,9 @@ def _make_provenance(volume: Volume, label_map: LabelMap, segmenter: Segmenter |
             bundle_version=segmenter.bundle_version,
             weights_sha256=segmenter.weights_sha256,
             device=segmenter.device,
+            engine=segmenter.engine,
+            precision=segmenter.precision,
+            notes=(*segmenter.notes, *provenance.notes),
         )
     identity = [repr(provenance), _digest(label_map.array), repr(volume.grid.affine.tolist())]
     return replace(provenance, run_id=hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16])

@@ -11,7 +11,7 @@ import typer
 from myotome.cli.progress import show_progress
 from myotome.cli.tables import print_result
 
-__all__ = ["Device", "analyze"]
+__all__ = ["Device", "EngineName", "Precision", "analyze"]
 
 
 class Device(StrEnum):
@@ -20,6 +20,26 @@ class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class EngineName(StrEnum):
+    """How the networks are computed; ``auto`` takes the fastest that can run here."""
+
+    auto = "auto"
+    eager = "eager"
+    inductor = "inductor"
+    openvino = "openvino"
+    onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
+    cuda_graphs = "cuda_graphs"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the networks."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
 
 
 def analyze(
@@ -31,6 +51,12 @@ def analyze(
         str | None, typer.Option("--series-uid", help="DICOM series to take when there are several.")
     ] = None,
     device: Annotated[Device, typer.Option("--device", help="Where the network runs.")] = Device.auto,
+    engine: Annotated[
+        EngineName, typer.Option("--engine", help="How the networks are computed; eager is the reference.")
+    ] = EngineName.auto,
+    precision: Annotated[
+        Precision, typer.Option("--precision", help="bfloat16 and float16 are faster where the hardware has them.")
+    ] = Precision.float32,
     height_m: Annotated[
         float | None, typer.Option("--height-m", min=0.4, max=2.6, help="Height in metres, for indices.")
     ] = None,
@@ -41,6 +67,8 @@ def analyze(
 
     Leaves labels.nii.gz, segmentation.dcm, measurements.dcm, .csv and .json, overview.png and report.html in the
     output folder, all of them or none. From NIfTI, which has no patient to refer to, the two DICOM files are left out.
+
+    An engine is compared with PyTorch eager on a phantom the first time it is used, which takes some seconds.
 
     Example: myotome analyze chest_ct/ --bundle respiratory_muscle_ct_segmentation -o result
     """
@@ -56,7 +84,13 @@ def analyze(
         require_writable(output, overwrite)
         from myotome.inference import BundleSegmenter
 
-        segmenter = BundleSegmenter(root, device=device.value, progress=lambda share: advance("segmenting", share))
+        segmenter = BundleSegmenter(
+            root,
+            device=device.value,
+            engine=engine.value,
+            precision=precision.value,
+            progress=lambda share: advance("segmenting", share),
+        )
         result = run(request, segmenter, progress=advance)
     if as_json:
         print((output / "measurements.json").read_text(encoding="utf-8"), end="")

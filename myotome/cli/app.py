@@ -13,6 +13,7 @@ import typer
 
 from myotome import __version__
 from myotome.cli.analyze import analyze
+from myotome.cli.engines import engines
 from myotome.cli.info import info
 from myotome.cli.measure import measure
 from myotome.cli.phantom import phantom
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(measure)
 app.add_typer(phantom, name="phantom")
+app.command()(engines)
 app.command()(info)
 
 

@@ -19,7 +19,7 @@ from myotome.resources import shipped_bundles
 
 __all__ = ["describe_installation", "info"]
 
-_LIBRARIES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom")
+_LIBRARIES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "openvino", "onnxruntime")
 
 
 def info(

@@ -1,5 +1,6 @@
-"""Segmenters: a bundle's networks run on a volume, or a phantom's known truth."""
+"""Segmenters: a bundle's networks run on a volume by a checked engine, or a phantom's known truth."""
 
+from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.segmenter import (
     BundleSegmenter,
     PhantomSegmenter,
@@ -7,13 +8,19 @@ from myotome.inference.segmenter import (
     read_metadata,
     require_matching_weights,
 )
-from myotome.inference.slices import AdjacentSliceInferer
+from myotome.inference.slices import AdjacentSliceInferer, SliceInferer
+from myotome.inference.transform import SegmentVolumed
+from myotome.inference.windows import WindowInferer
 
 __all__ = [
     "AdjacentSliceInferer",
     "BundleSegmenter",
+    "LabelMapInferer",
     "PhantomSegmenter",
+    "SegmentVolumed",
     "Segmenter",
+    "SliceInferer",
+    "WindowInferer",
     "read_metadata",
     "require_matching_weights",
 ]

@@ -15,15 +15,16 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from monai.transforms import Compose, LoadImaged, SaveImaged
-from scipy.ndimage import affine_transform
 from torch import nn
 
-from myotome.errors import BundleError, InputError
+from myotome.errors import BundleError, InputError, MyotomeError
 from myotome.geometry import Volume
+from myotome.inference.engines import Agreement, EngineError, open_engine
+from myotome.inference.label_maps import LabelMapInferer
+from myotome.inference.slices import SliceInferer
 from myotome.networks import read_weights
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
-from myotome.transforms import RestoreLabelMapd
 
 __all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights"]
 
@@ -35,6 +36,9 @@ class Segmenter(Protocol):
     bundle_version: str
     weights_sha256: str
     device: str
+    engine: str
+    precision: str
+    notes: tuple[str, ...]
 
     def segment(self, volume: Volume) -> LabelMap:
         """Label map of a volume, on the volume's own grid."""
@@ -45,6 +49,7 @@ class PhantomSegmenter:
     """Gives the known truth of a phantom, so that everything above is tested without weights."""
 
     bundle, bundle_version, weights_sha256, device = "phantom", "none", "none", "none"
+    engine, precision, notes = "none", "none", ()
 
     def __init__(self, label_map: LabelMap) -> None:
         self._label_map = label_map
@@ -65,16 +70,24 @@ class PhantomSegmenter:
 class BundleSegmenter:
     """Runs a bundle's ``configs/inference.yaml`` on volumes in memory.
 
-    The bundle's own network, preprocessing, inferer and postprocessing are used, without loading and saving, so the
-    label map is the one that ``python -m monai.bundle run inference`` writes.
+    The bundle's own network and inferer are used, so the label map is the one that ``python -m monai.bundle run
+    inference`` writes. A bundle whose inferer is not a `LabelMapInferer` runs through its preprocessing and
+    postprocessing as well, without loading and saving.
 
     Parameters
     ----------
     bundle : name of a shipped bundle, or a bundle's folder.
     device : ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ..., or ``"auto"``.
+    engine : how the network is computed, as `LabelMapInferer` takes it; the bundle's own choice when ``None``.
+        ``"eager"`` runs the bundle's ``inference_reference.yaml`` on top where it has one: MONAI's own way.
+    precision : of the arithmetic; the bundle's own choice when ``None``.
     progress : called with the share of the work that is done, 0 to 1.
     schema : numbering of the label map; that of the bundle's metadata when ``None``.
-    bfloat16 : compute in bfloat16, or not; as the bundle's configuration says when ``None``.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        Engines that were not used after all, and why.
 
     Raises
     ------
@@ -87,9 +100,11 @@ class BundleSegmenter:
         self,
         bundle: str | Path,
         device: str = "cpu",
+        *,
+        engine: str | None = None,
+        precision: str | None = None,
         progress: Callable[[float], None] | None = None,
         schema: LabelSchema | None = None,
-        bfloat16: bool | None = None,
     ) -> None:
         root = bundle_root(bundle)
         metadata = read_metadata(root)
@@ -97,26 +112,32 @@ class BundleSegmenter:
         self.device = _require_device(device)
         self.weights_sha256 = require_matching_weights(root, metadata)
         self._schema = schema or _schema_of(metadata)
-        parser = _read_config(root, self.device)
+        parser = _read_config(root, self.device, plain=engine == "eager" and precision in (None, "float32"))
+        choice = {"engine": engine, "precision": precision}
+        for key, value in choice.items():
+            if value is not None and f"inferer#{key}" in parser:
+                parser[f"inferer#{key}"] = value
         try:
             network = parser.get_parsed_content("network_def")
             self._before = _without(parser.get_parsed_content("preprocessing"), LoadImaged)
             self._inferer: Inferer = parser.get_parsed_content("inferer")
             self._after = _without(parser.get_parsed_content("postprocessing"), SaveImaged)
+        except MyotomeError:
+            raise
         except Exception as error:
             raise BundleError(f"{root}/configs/inference.yaml cannot be used ({_first_line(error)}).") from error
         self._inferer.progress = progress
-        if bfloat16 is not None:
-            self._inferer.bfloat16 = bfloat16
-        self.precision = "bfloat16" if getattr(self._inferer, "bfloat16", False) else "float32"
         self._network: nn.Module = read_weights(network, root / "models" / "model.pt").to(self.device).eval()
+        self.engine, self.precision, self.notes = self._describe_engine()
 
     def segment(self, volume: Volume) -> LabelMap:
         """Label map of a volume, on the volume's own grid."""
-        data: dict[str, Any] = {"image": _as_meta_tensor(volume)}
-        data = self._before(data)
-        data["pred"] = self._inferer(data["image"][None], self._network)[0]
-        labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
+        if isinstance(self._inferer, LabelMapInferer):
+            labels = self._inferer.segment(volume.array, volume.grid.affine, self._network)
+        else:
+            data: dict[str, Any] = self._before({"image": _as_meta_tensor(volume)})
+            data["pred"] = self._inferer(data["image"][None], self._network)[0]
+            labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
         return LabelMap(labels, volume.grid, self._schema)
 
     def classify(self, volume: Volume, mask: LabelMap) -> LabelMap:
@@ -126,15 +147,28 @@ class BundleSegmenter:
         ----------
         mask : on the volume's grid; which of labels 1-3 a voxel has does not matter, only that it has one.
         """
-        data: dict[str, Any] = self._before({"image": _as_meta_tensor(volume)})
-        to_image = np.linalg.inv(volume.grid.affine) @ data["image"].affine.numpy()
-        respiratory = np.where(mask.array < 4, mask.array, 0)
-        working = affine_transform(respiratory, to_image, output_shape=data["image"].shape[1:], order=0)
+        respiratory = np.where(mask.array < 4, mask.array, 0).astype(np.uint8)
         stage = self._network.stage("muscle_classes")
-        data["pred"] = self._inferer(data["image"][None], stage, torch.from_numpy(working)[None, None])[0]
-        data["mask"] = torch.from_numpy(respiratory)[None]
-        labels = RestoreLabelMapd("pred", mask="mask")(data)["pred"]
-        return LabelMap(np.asarray(labels)[0].astype(np.uint8), volume.grid, self._schema)
+        labels = SliceInferer(engine="eager").segment(volume.array, volume.grid.affine, stage, respiratory)
+        return LabelMap(labels, volume.grid, self._schema)
+
+    def check_engine(self, name: str, precision: str) -> Agreement:
+        """How an engine agrees with PyTorch eager for this bundle; measured the first time on this machine.
+
+        Raises
+        ------
+        EngineError
+            When the engine cannot run here in that precision, or the bundle's inferer takes none.
+        """
+        if not isinstance(self._inferer, LabelMapInferer):
+            raise EngineError(f"the bundle '{self.bundle}' runs by its own inferer: it takes no engine.")
+        return self._inferer.check(open_engine(name, self._network, precision, self.device), self._network)
+
+    def _describe_engine(self) -> tuple[str, str, tuple[str, ...]]:
+        if not isinstance(self._inferer, LabelMapInferer):
+            return "eager", "float32", ()
+        opened = self._inferer.open(self._network)
+        return f"{opened.name} {opened.version()}", opened.precision, self._inferer.notes
 
 
 def read_metadata(root: Path) -> dict[str, Any]:
@@ -193,22 +227,21 @@ def _require_device(name: str) -> str:
     return name
 
 
-def _read_config(root: Path, device: str) -> ConfigParser:
-    path = next(
-        (
-            root / "configs" / f"inference.{end}"
-            for end in ("yaml", "yml", "json")
-            if (root / "configs" / f"inference.{end}").is_file()
-        ),
-        None,
-    )
+def _find_config(root: Path, name: str) -> Path | None:
+    paths = [root / "configs" / f"{name}.{end}" for end in ("yaml", "yml", "json")]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_config(root: Path, device: str, plain: bool) -> ConfigParser:
+    path = _find_config(root, "inference")
+    overlay = _find_config(root, "inference_reference") if plain else None
     if path is None:
         raise BundleError(f"bundle '{root.name}' has no configs/inference.yaml: copy it from the bundle again.")
     parser = ConfigParser()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parser.read_config(str(path))
+            parser.read_config([str(file) for file in (path, overlay) if file])
         parser["bundle_root"] = str(root)
         parser["device"] = f"$torch.device('{device}')"
     except Exception as error:

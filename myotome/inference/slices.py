@@ -1,39 +1,133 @@
-"""Running a 2.5D network over every slice of a volume."""
+"""2.5D networks: every slice of a volume, each with its two neighbours as channels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["AdjacentSliceInferer"]
+from myotome.geometry import reorient
+from myotome.inference.engines import Engine
+from myotome.inference.label_maps import LabelMapInferer
+from myotome.transforms import PlaneRestorer, decide_muscle, find_body_box, in_plane_size, resample_plane
+
+__all__ = ["AdjacentSliceInferer", "SliceInferer"]
+
+
+class SliceInferer(LabelMapInferer):
+    """Label maps by a 2.5D network that gives the cascade's five probabilities, or its three class logits for a mask.
+
+    Slices are read, resampled, run and restored one after the other, so that beside image and label map only a few
+    slices are held. See `LabelMapInferer`.
+
+    Parameters
+    ----------
+    divisible : slices are padded at their far edges to a multiple of this, and the padding is cut off again.
+    batch_size : slices per call of the network.
+    """
+
+    def __init__(
+        self,
+        spacing_mm: float = 0.8,
+        window_hu: Sequence[float] = (-150, 250),
+        divisible: int = 32,
+        batch_size: int = 1,
+        **settings: Any,
+    ) -> None:
+        super().__init__(spacing_mm, window_hu, **settings)
+        self.divisible, self.batch_size = divisible, batch_size
+
+    def _settings(self) -> str:
+        return f"slices {self.spacing_mm} mm, {self.window_hu} HU, margin {self.margin_mm} mm, /{self.divisible}"
+
+    def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
+        image, ras = reorient(array, affine)
+        spacing = np.linalg.norm(ras[:3, :3], axis=0)
+        with self._timed("find body"):
+            box = find_body_box(image, spacing, self.margin_mm)
+        image = image[box]
+        shape = image.shape[:2]
+        size = in_plane_size(shape, spacing[:2], self.spacing_mm)
+        places = (_working_positions(full, part) for full, part in zip(shape, size, strict=True))
+        restore = PlaneRestorer(*places, size, decide_muscle)
+        labels = np.zeros_like(array, dtype=np.uint8)
+        target = reorient(labels, affine)[0][box]
+        known = [reorient(mask, affine)[0][box] for mask in masks]
+        depth = image.shape[2]
+        outputs = engine.map(self._batches(image, known, size))
+        for start in range(0, depth, self.batch_size):
+            with self._timed("network"):
+                planes = next(outputs)
+            with self._timed("restore"):
+                for index, plane in enumerate(planes, start):
+                    target[..., index] = restore(plane[:, : size[0], : size[1]].numpy())
+            self._tell(min(start + self.batch_size, depth) / depth)
+        return labels if not masks else _decided_within(masks[0], labels)
+
+    def _batches(
+        self, image: np.ndarray, masks: Sequence[np.ndarray], size: tuple[int, int]
+    ) -> Iterator[tuple[Tensor, ...]]:
+        """What the network is given for each batch of slices; each slice is resampled once."""
+        depth = image.shape[2]
+        ready: dict[int, Tensor] = {}
+        for start in range(0, depth, self.batch_size):
+            rows = []
+            for index in range(start, min(start + self.batch_size, depth)):
+                wanted = [min(max(index + step, 0), depth - 1) for step in (-1, 0, 1)]
+                ready = {at: ready[at] if at in ready else self._prepare(image[..., at], size) for at in wanted}
+                rows.append(torch.stack([ready[at] for at in wanted]))
+            chosen = range(start, start + len(rows))
+            further = [
+                torch.stack([self._pad(resample_plane(_tensor(mask[..., at]), size, "nearest"))[None] for at in chosen])
+                for mask in masks
+            ]
+            yield torch.stack(rows), *further
+
+    def _prepare(self, plane: np.ndarray, size: tuple[int, int]) -> Tensor:
+        low, high = self.window_hu
+        with self._timed("prepare"):
+            scaled = resample_plane(_tensor(plane), size).sub_(low).div_(high - low).clamp_(0, 1)
+            return self._pad(scaled)
+
+    def _pad(self, plane: Tensor) -> Tensor:
+        height, width = plane.shape
+        return pad(plane, (0, -width % self.divisible, 0, -height % self.divisible))
+
+
+def _working_positions(full: int, part: int) -> np.ndarray:
+    """Working position of each of ``full`` pixels when the same field has ``part`` working pixels."""
+    return (np.arange(full) + 0.5) * part / full - 0.5
+
+
+def _tensor(plane: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(plane, dtype=np.float32))
+
+
+def _decided_within(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The new labels where the mask has 1-3; the mask's own elsewhere."""
+    return np.where((mask > 0) & (mask < 4), labels, mask).astype(np.uint8)
 
 
 class AdjacentSliceInferer(Inferer):
-    """Runs a network over whole slices, each with its two neighbours as channels; the end slices are repeated.
+    """Probabilities of a 2.5D network on a prepared working grid, by PyTorch eager: the reference for `SliceInferer`.
 
     Parameters
     ----------
     batch_size : slices per call of the network.
     divisible : slices are padded at their far edges to a multiple of this, and the padding is cut off again.
-    bfloat16 : compute in bfloat16: several times faster on processors that support it, but labels then differ
-        slightly between machines.
     progress : called with the share of the slices that is done, 0 to 1.
     """
 
     def __init__(
-        self,
-        batch_size: int = 4,
-        divisible: int = 32,
-        bfloat16: bool = False,
-        progress: Callable[[float], None] | None = None,
+        self, batch_size: int = 4, divisible: int = 32, progress: Callable[[float], None] | None = None
     ) -> None:
         super().__init__()
-        self.batch_size, self.divisible, self.bfloat16, self.progress = batch_size, divisible, bfloat16, progress
+        self.batch_size, self.divisible, self.progress = batch_size, divisible, progress
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
@@ -54,8 +148,7 @@ class AdjacentSliceInferer(Inferer):
             neighbours = torch.stack([index - 1, index, index + 1], dim=1).clamp_(0, depth - 1)
             batch = [self._pad(volume[neighbours]).to(device)]
             batch += [self._pad(other[index][:, None]).to(device) for other in others]
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
-                output = network(*batch)[..., :height, :width].half().cpu()
+            output = network(*batch)[..., :height, :width].half().cpu()
             if start == 0:
                 result = torch.empty((depth, *output.shape[1:]), dtype=torch.float16)
             result[index] = output

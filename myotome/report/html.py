@@ -171,6 +171,7 @@ def _facts(volume: Volume, result: CaseResult) -> list[tuple[str, str]]:
         ("Bundle", f"{provenance.bundle} {provenance.bundle_version}" if provenance.bundle != "none" else None),
         ("Weights, SHA-256", provenance.weights_sha256 if provenance.weights_sha256 != "none" else None),
         ("Device", provenance.device if provenance.device != "none" else None),
+        ("Computed by", f"{provenance.engine}, {provenance.precision}" if provenance.engine != "none" else None),
         ("Run", provenance.run_id),
     ]
     return [(title, str(value)) for title, value in facts if value]

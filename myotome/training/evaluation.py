@@ -24,12 +24,12 @@ _SUMMARY_COLUMNS = ("structure", "score", "unit", "cases", "mean", "mean_absolut
 
 
 class MaskedBatch:
-    """``prepare_batch`` for stage 3 alone: the network gets the image and the reference mask on the working grid."""
+    """``prepare_batch`` for stage 3 alone: the network gets the image and the reference."""
 
     def __call__(
         self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
     ) -> tuple[Tensor, Tensor, tuple[Tensor], dict]:
-        return batch["image"], batch["label"], (batch["mask"],), {}
+        return batch["image"], batch["label"], (batch["label"],), {}
 
 
 class CaseScores:
@@ -42,10 +42,10 @@ class CaseScores:
     Parameters
     ----------
     output_dir : folder for the two files.
-    image, label, pred : keys of the unprocessed image (for the density error), the reference and the prediction.
+    image, label, pred : keys of the image in HU (for the density error), the reference and the prediction.
     """
 
-    def __init__(self, output_dir: str, image: str = "scan", label: str = "label", pred: str = "pred") -> None:
+    def __init__(self, output_dir: str, image: str = "image", label: str = "label", pred: str = "pred") -> None:
         self.output_dir, self.image, self.label, self.pred = Path(output_dir), image, label, pred
         self.rows: list[tuple] = []
 

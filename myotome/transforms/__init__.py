@@ -14,10 +14,21 @@ from myotome.transforms.acquisition import (
     RandStreaksd,
     RandTissueContrastd,
 )
-from myotome.transforms.grids import CropBodyd, ResampleInPlaned, RestoreLabelMapd, find_body_box
+from myotome.transforms.grids import (
+    CropBodyd,
+    PlaneRestorer,
+    ResampleInPlaned,
+    RestoreLabelMapd,
+    decide_muscle,
+    find_body,
+    find_body_box,
+    in_plane_size,
+    resample_plane,
+)
 
 __all__ = [
     "CropBodyd",
+    "PlaneRestorer",
     "RandBlurd",
     "RandContrastAgentd",
     "RandFieldOfViewd",
@@ -32,5 +43,9 @@ __all__ = [
     "RandTissueContrastd",
     "ResampleInPlaned",
     "RestoreLabelMapd",
+    "decide_muscle",
+    "find_body",
     "find_body_box",
+    "in_plane_size",
+    "resample_plane",
 ]

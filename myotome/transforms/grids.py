@@ -6,7 +6,7 @@ Because it shares the image's directions, both ways are separable: every working
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,34 @@ from torch.nn.functional import interpolate
 
 from myotome.errors import GeometryError
 
-__all__ = ["CropBodyd", "ResampleInPlaned", "RestoreLabelMapd", "find_body_box"]
+__all__ = [
+    "CropBodyd",
+    "PlaneRestorer",
+    "ResampleInPlaned",
+    "RestoreLabelMapd",
+    "decide_muscle",
+    "find_body",
+    "find_body_box",
+    "in_plane_size",
+    "resample_plane",
+]
 
 _AXIS_TOLERANCE = 1e-3
 
 
-def find_body_box(image: np.ndarray, spacing_mm: Sequence[float], margin_mm: float = 12.0) -> tuple[slice, slice]:
-    """In-plane bounding box of the body: the largest object denser than -400 HU that is more than a sheet.
+def find_body(image: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, list[int]]:
+    """The largest object denser than -400 HU that is more than a sheet, on a grid of about 4 mm.
 
-    The search runs on a grid of about 4 mm, where an opening of 8 mm removes tables, blankets and tubes. An image
-    without such an object is kept whole.
+    An opening of 8 mm in each slice removes tables, blankets and tubes.
 
     Parameters
     ----------
     image : (X, Y, Z) array in HU
+
+    Returns
+    -------
+    body : bool array, every ``step``-th voxel of the image; nowhere true when there is no such object
+    step : voxels along each axis
     """
     step = [max(1, round(4 / spacing)) for spacing in spacing_mm]
     dense = image[tuple(slice(None, None, stride) for stride in step)] > -400
@@ -41,8 +55,15 @@ def find_body_box(image: np.ndarray, spacing_mm: Sequence[float], margin_mm: flo
     )
     objects, count = ndimage.label(dense)
     if count == 0:
+        return dense, step
+    return objects == 1 + int(np.argmax(np.bincount(objects.ravel())[1:])), step
+
+
+def find_body_box(image: np.ndarray, spacing_mm: Sequence[float], margin_mm: float = 12.0) -> tuple[slice, slice]:
+    """In-plane bounding box of the body (`find_body`) with a margin; the whole image where there is none."""
+    body, step = find_body(image, spacing_mm)
+    if not body.any():
         return slice(0, image.shape[0]), slice(0, image.shape[1])
-    body = objects == 1 + int(np.argmax(np.bincount(objects.ravel())[1:]))
     box = []
     for axis in (0, 1):
         found = np.flatnonzero(body.any(axis=tuple({0, 1, 2} - {axis}))) * step[axis]
@@ -99,7 +120,7 @@ class ResampleInPlaned(MapTransform):
             affine = _affine(image)
             before = np.array(image.shape[1:3])
             spacing = np.linalg.norm(affine[:3, :2], axis=0)
-            after = np.maximum(1, np.rint(before * spacing / self.spacing_mm)).astype(int)
+            after = np.array(in_plane_size(before, spacing, self.spacing_mm))
             scale = np.eye(4)
             scale[[0, 1], [0, 1]] = before / after
             scale[:2, 3] = (before / after - 1) / 2
@@ -113,22 +134,32 @@ class ResampleInPlaned(MapTransform):
             return volume
         result = torch.empty((*size, volume.shape[2]), dtype=volume.dtype)
         for index in range(volume.shape[2]):
-            plane = volume[None, None, :, :, index].float()
-            if self.mode == "nearest":
-                plane = interpolate(plane, size, mode="nearest-exact")
-            else:
-                plane = interpolate(plane, size, mode="bilinear", align_corners=False, antialias=True)
-            result[:, :, index] = plane[0, 0].to(volume.dtype)
+            result[:, :, index] = resample_plane(volume[:, :, index], size, self.mode).to(volume.dtype)
         return result
+
+
+def in_plane_size(shape: Sequence[int], spacing_mm: Sequence[float], wanted_mm: float) -> tuple[int, int]:
+    """Pixels of the working plane: the whole number along each axis that comes nearest to the wanted spacing."""
+    x, y = (max(1, round(size * mm / wanted_mm)) for size, mm in zip(shape, spacing_mm, strict=True))
+    return int(x), int(y)
+
+
+def resample_plane(plane: Tensor, size: Sequence[int], mode: str = "linear") -> Tensor:
+    """(X, Y) plane on another number of pixels over the same field: linear with antialiasing, or ``"nearest"``."""
+    if tuple(plane.shape) == tuple(size):
+        return plane
+    plane = plane[None, None].float()
+    if mode == "nearest":
+        return interpolate(plane, size, mode="nearest-exact")[0, 0]
+    return interpolate(plane, size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
 
 
 class RestoreLabelMapd(MapTransform):
     """Turn (5, X, Y, Z) probabilities on the working grid into a (1, ...) uint8 label map on the image's own grid.
 
     Probabilities are interpolated linearly in plane, slice by slice, so no second probability volume is held; where
-    no resampling took place the result is the same, voxel for voxel. A voxel is respiratory muscle where classes 1-3
-    together exceed one half, and then the likeliest of them; other muscle (4) where all muscle exceeds one half.
-    Outside the working grid it is background. Of (3, X, Y, Z) class logits, the largest gives labels 1-3.
+    no resampling took place the result is the same, voxel for voxel. What a voxel then is, `decide_muscle` says.
+    Outside the working grid it is background.
 
     Parameters
     ----------
@@ -181,41 +212,94 @@ def _positions(matrix: np.ndarray, shape: Sequence[int]) -> tuple[list[int], lis
 
 def _restore(probabilities: Tensor, positions: list[np.ndarray]) -> Tensor:
     """(X, Y, Z) uint8 labels at the given working positions along the three working axes."""
-    labels = torch.zeros([len(place) for place in positions], dtype=torch.uint8)
+    labels = np.zeros([len(place) for place in positions], dtype=np.uint8)
     inside = [
         np.flatnonzero((place > -0.5) & (place < size - 0.5))
         for place, size in zip(positions, probabilities.shape[1:], strict=True)
     ]
     if min(len(part) for part in inside) == 0:
-        return labels
-    (x0, x1, x_share), (y0, y1, y_share) = (
-        _neighbours(place[part], size)
-        for place, part, size in zip(positions[:2], inside[:2], probabilities.shape[1:3], strict=True)
-    )
+        return torch.from_numpy(labels)
     x, y = (slice(int(part[0]), int(part[-1]) + 1) for part in inside[:2])
+    places = (positions[0][inside[0]], positions[1][inside[1]])
+    restorer = PlaneRestorer(*places, probabilities.shape[1:3], decide_muscle)
     for index in inside[2]:
-        plane = probabilities[..., int(np.rint(positions[2][index]))].float()
-        plane = torch.lerp(plane[:, x0], plane[:, x1], x_share[:, None])
-        labels[x, y, int(index)] = _decide(torch.lerp(plane[:, :, y0], plane[:, :, y1], y_share))
-    return labels
+        labels[x, y, index] = restorer(probabilities[..., int(np.rint(positions[2][index]))].numpy())
+    return torch.from_numpy(labels)
 
 
-def _neighbours(place: np.ndarray, size: int) -> tuple[Tensor, Tensor, Tensor]:
+class PlaneRestorer:
+    """Decides the labels of an image's pixels from the probabilities on the working grid.
+
+    Where the four working pixels around an image pixel are decided alike, so is every mean of them, and the pixel is
+    decided with them. Probabilities are interpolated only where they are not: at the borders of structures.
+
+    Parameters
+    ----------
+    x, y : working position of each image pixel along the two axes.
+    shape : of the working plane.
+    decide : label of each pixel of a (C, ...) array. Pixels that are decided alike must have means that are, too.
+    """
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, shape: Sequence[int], decide: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        self._decide = decide
+        self._width = int(shape[1])
+        (x0, x1, self._x_share), (y0, y1, self._y_share) = _neighbours(x, shape[0]), _neighbours(y, shape[1])
+        self._rows, self._columns = (x0, x1), (y0, y1)
+
+    def __call__(self, plane: np.ndarray) -> np.ndarray:
+        """(X, Y) uint8 labels from (C, h, w) working probabilities."""
+        plane = np.asarray(plane, dtype=np.float32)
+        working = self._decide(plane)
+        (x0, x1), (y0, y1) = self._rows, self._columns
+        labels = working.take(y0, axis=1).take(x0, axis=0)
+        mixed = _differs_from_next(working).take(y0, axis=1).take(x0, axis=0)
+        i, j = np.divmod(np.flatnonzero(mixed), len(y0))
+        if len(i):
+            plane = plane.reshape(len(plane), -1)
+            near, far = x0[i] * self._width, x1[i] * self._width
+            x_share, y_share = self._x_share[i], self._y_share[j]
+            left = _lerp(plane.take(near + y0[j], axis=1), plane.take(far + y0[j], axis=1), x_share)
+            right = _lerp(plane.take(near + y1[j], axis=1), plane.take(far + y1[j], axis=1), x_share)
+            labels[i, j] = self._decide(_lerp(left, right, y_share))
+        return labels
+
+
+def _differs_from_next(labels: np.ndarray) -> np.ndarray:
+    """True where a pixel's label is not also that of its next neighbour along x, along y and along both."""
+    differs = np.zeros(labels.shape, dtype=bool)
+    differs[:-1] = labels[:-1] != labels[1:]
+    along_y = labels[:, :-1] != labels[:, 1:]
+    differs[:, :-1] |= along_y
+    differs[:-1, :-1] |= along_y[1:]
+    return differs
+
+
+def _lerp(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
+    return low + (high - low) * share
+
+
+def _neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Working pixels before and after each position, and the share of the second."""
     place = np.clip(place, 0, size - 1)
-    low = np.minimum(np.floor(place), size - 1).astype(np.int64)
-    share = torch.from_numpy((place - low).astype(np.float32))
-    return torch.from_numpy(low), torch.from_numpy(np.minimum(low + 1, size - 1)), share
+    low = np.floor(place).astype(np.int64)
+    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
 
 
-def _decide(plane: Tensor) -> Tensor:
-    """(X, Y) labels from (5, X, Y) probabilities, as the cascade decides: muscle, respiratory muscle, its class."""
+def decide_muscle(plane: np.ndarray) -> np.ndarray:
+    """Labels as the respiratory cascade decides them.
+
+    Of (5, ...) probabilities: respiratory muscle where classes 1-3 together exceed one half, and then the likeliest of
+    them; other muscle (4) where all muscle exceeds one half. Of (3, ...) class logits: the largest, as label 1-3.
+    """
     if len(plane) == 3:
-        return plane.argmax(0).to(torch.uint8) + 1
+        return plane.argmax(0).astype(np.uint8) + np.uint8(1)
     respiratory = plane[1] + plane[2] + plane[3]
-    label = torch.where(respiratory + plane[4] > 0.5, 4, 0).to(torch.uint8)
-    first = torch.where(plane[1] >= plane[2], 1, 2).to(torch.uint8)
-    likeliest = torch.where(plane[3] > torch.maximum(plane[1], plane[2]), torch.full_like(first, 3), first)
-    return torch.where(respiratory > 0.5, likeliest, label)
+    muscle = respiratory + plane[4] > 0.5
+    intercostal = plane[3] > np.maximum(plane[1], plane[2])
+    likeliest = np.where(intercostal, np.uint8(3), np.uint8(2) - (plane[1] >= plane[2]).view(np.uint8))
+    return np.where(respiratory > 0.5, likeliest, muscle.view(np.uint8) * np.uint8(4))
 
 
 def _plain(image: Tensor) -> Tensor:

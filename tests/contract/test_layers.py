@@ -36,6 +36,9 @@ WALLS = {
     "dask": ("cohort",),
     "typer": ("cli",),
     "monailabel": (),
+    "openvino": ("inference.engines",),
+    "onnxruntime": ("inference.engines",),
+    "isal": ("io.nifti",),
 }
 # Layers 0 and 1 know the standard library and these.
 GROUND_LIBRARIES = {"numpy", "scipy", "ruamel"}

@@ -1,0 +1,270 @@
+"""3D networks: overlapping windows over an isotropic grid, a slab of them at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.utils import compute_importance_map, compute_shape_offset, zoom_affine
+from torch import Tensor
+
+from myotome.errors import InputError
+from myotome.geometry import reorient
+from myotome.inference.engines import Engine
+from myotome.inference.label_maps import LabelMapInferer
+from myotome.transforms import PlaneRestorer, find_body, find_body_box
+
+__all__ = ["WindowInferer"]
+
+
+class WindowInferer(LabelMapInferer):
+    """Label maps by a 3D network whose largest logit names the class. See `LabelMapInferer`.
+
+    The grid, the windows and the blending are those of MONAI's ``Spacingd`` and ``SlidingWindowInferer``, and the
+    labels those of the probabilities interpolated back to the image; but logits are summed, in half precision, only
+    for the slab under work, and probabilities are interpolated only at the borders of structures.
+
+    Parameters
+    ----------
+    roi_size : window, in working voxels.
+    overlap : share of a window that the next one covers again.
+    blending : weight of a window's voxels where windows overlap, ``"constant"`` or ``"gaussian"``.
+    crop_body : lay the windows over the body's in-plane box rather than the whole image.
+    skip_empty : leave out windows that hold nothing of the body; they are background.
+    """
+
+    def __init__(
+        self,
+        roi_size: Sequence[int] = (96, 96, 96),
+        overlap: float = 0.5,
+        blending: str = "constant",
+        spacing_mm: float = 1.5,
+        window_hu: Sequence[float] = (-150, 250),
+        crop_body: bool = True,
+        skip_empty: bool = True,
+        **settings: Any,
+    ) -> None:
+        super().__init__(spacing_mm, window_hu, **settings)
+        self.roi_size, self.overlap, self.blending = tuple(roi_size), overlap, blending
+        self.crop_body, self.skip_empty = crop_body, skip_empty
+
+    def _settings(self) -> str:
+        return (
+            f"windows {self.roi_size} at {self.spacing_mm} mm, {self.window_hu} HU, overlap {self.overlap} "
+            f"{self.blending}, crop {self.crop_body}, skip {self.skip_empty}"
+        )
+
+    def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
+        if masks:
+            raise InputError("a network of windows is given the image alone: it takes no further label map.")
+        image, ras = reorient(array, affine)
+        labels = np.zeros_like(array, dtype=np.uint8)
+        target, _ = reorient(labels, affine)
+        with self._timed("find body"):
+            spacing = np.linalg.norm(ras[:3, :3], axis=0)
+            if self.crop_body:
+                box = find_body_box(image, spacing, self.margin_mm)
+                image, target = image[box], target[box]
+                ras = ras.copy()
+                ras[:3, 3] += ras[:3, 0] * box[0].start + ras[:3, 1] * box[1].start
+        with self._timed("prepare"):
+            grid = _WorkingGrid.over(image.shape, ras, self.spacing_mm)
+            working = self._resample(image, grid)
+            windows = _windows(working.shape, self.roi_size, self.overlap)
+            if self.skip_empty:
+                windows = _with_body(windows, image, spacing, grid, self.roi_size)
+        (x, y, heights), shape = (self._places(image.shape, grid), working.shape)
+        restore = PlaneRestorer(x, y, shape[:2], _argmax)
+        heights = np.clip(heights, 0, shape[2] - 1)
+        done, previous = 0, None
+        for index, plane in enumerate(self._planes(working, windows, engine)):
+            with self._timed("restore"):
+                while done < len(heights) and heights[done] <= index:
+                    share = np.float32(index - heights[done])
+                    target[..., done] = restore(plane + (previous - plane) * share if share else plane)
+                    done += 1
+                previous = plane
+        return labels
+
+    def _places(self, shape: Sequence[int], grid: _WorkingGrid) -> list[np.ndarray]:
+        """Padded working index of each image index along the three axes."""
+        padding = _padding(grid.shape, self.roi_size)
+        return [grid.working_index(axis, size) + padding[axis][0] for axis, size in enumerate(shape)]
+
+    def _resample(self, image: np.ndarray, grid: _WorkingGrid) -> np.ndarray:
+        """(x, y, z) float32 of 0..1 on the working grid, padded to one window at least."""
+        low_hu, high_hu = self.window_hu
+        padding = _padding(grid.shape, self.roi_size)
+        working = np.zeros(
+            [size + low + high for size, (low, high) in zip(grid.shape, padding, strict=True)], np.float32
+        )
+        inside = working[tuple(slice(low, low + size) for size, (low, _) in zip(grid.shape, padding, strict=True))]
+        x, y, z = (_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
+        planes: dict[int, np.ndarray] = {}
+        for index, (below, above, share) in enumerate(zip(*z, strict=True)):
+            planes = {
+                at: planes[at] if at in planes else _interpolate(image[..., at], x, y)
+                for at in {int(below), int(above)}
+            }
+            plane = planes[int(below)]
+            if share:
+                plane = plane + (planes[int(above)] - plane) * share
+            inside[..., index] = np.clip((plane - low_hu) / np.float32(high_hu - low_hu), 0, 1)
+        return working
+
+    def _planes(self, working: np.ndarray, windows: list[tuple[int, int, int]], engine: Engine) -> Iterator[np.ndarray]:
+        """(C, x, y) probabilities of every working plane in order, each as soon as no further window adds to it."""
+        sizes, depth = self.roi_size, working.shape[2]
+        ordered = sorted(windows, key=lambda start: start[2])
+        whole = torch.from_numpy(working)
+        outputs = engine.map((whole[_part(start, sizes)][None, None],) for start in ordered)
+        slab = _Slab(working.shape[:2], sizes, self.blending)
+        for number, start in enumerate(ordered):
+            with self._timed("network"):
+                logits = next(outputs)[0]
+            if start[2] > slab.level:
+                yield from slab.take_planes(start[2])
+            with self._timed("add"):
+                slab.add(logits, start)
+            self._tell((number + 1) / len(ordered))
+        yield from slab.take_planes(depth)
+
+
+class _Slab:
+    """Weighted sums of logits for as many planes as a window has, from ``level`` on; what is below has been given."""
+
+    def __init__(self, shape: Sequence[int], sizes: Sequence[int], blending: str) -> None:
+        self.level = 0
+        self._sizes = sizes
+        self._weight = _importance(sizes, blending)
+        self._seen = torch.zeros((*shape, sizes[2]))
+        self._sum: Tensor | None = None
+
+    def add(self, logits: Tensor, start: Sequence[int]) -> None:
+        """Add the (C, x, y, z) logits of one window."""
+        if self._sum is None:
+            self._sum = torch.zeros((len(logits), *self._seen.shape), dtype=torch.float16)
+        place = _part(start[:2], self._sizes[:2])
+        self._sum[(slice(None), *place)] += (logits * self._weight).half()
+        self._seen[place] += self._weight
+
+    def take_planes(self, level: int) -> Iterator[np.ndarray]:
+        """Probabilities of the planes up to a level, which then is the slab's own; background where no window was."""
+        depth = self._seen.shape[2]
+        count = min(level - self.level, depth)
+        for index in range(count):
+            yield self._probabilities(index)
+        background = np.zeros((1 if self._sum is None else len(self._sum), *self._seen.shape[:2]), np.float32)
+        background[0] = 1
+        yield from (background for _ in range(level - self.level - count))
+        for values in (self._seen, *([] if self._sum is None else [self._sum])):
+            values[..., : depth - count] = values[..., count:].clone()
+            values[..., depth - count :] = 0
+        self.level = level
+
+    def _probabilities(self, index: int) -> np.ndarray:
+        seen = self._seen[..., index]
+        if self._sum is None:
+            return np.ones((1, *seen.shape), np.float32)
+        logits = self._sum[..., index].float() / seen.clamp(min=1e-6)
+        logits[0].masked_fill_(seen == 0, 1e4)
+        return logits.softmax(dim=0).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class _WorkingGrid:
+    """An isotropic grid over an image, as MONAI's ``Spacing`` lays it: index = scale * working index + offset."""
+
+    shape: tuple[int, int, int]
+    scale: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def over(cls, shape: Sequence[int], affine: np.ndarray, spacing_mm: float) -> _WorkingGrid:
+        wanted = zoom_affine(affine, [spacing_mm] * 3, diagonal=False)
+        size, offset = compute_shape_offset(shape, affine, wanted)
+        wanted = np.array(wanted)
+        wanted[:3, 3] = np.asarray(offset)[:3]
+        matrix = np.linalg.inv(affine) @ wanted
+        return cls(tuple(int(part) for part in size), np.diag(matrix)[:3].copy(), matrix[:3, 3].copy())
+
+    def image_index(self, axis: int) -> np.ndarray:
+        """Image index of each working index along an axis."""
+        return self.scale[axis] * np.arange(self.shape[axis]) + self.offset[axis]
+
+    def working_index(self, axis: int, count: int) -> np.ndarray:
+        """Working index of the first ``count`` image indices along an axis."""
+        return (np.arange(count) - self.offset[axis]) / self.scale[axis]
+
+
+def _padding(shape: Sequence[int], roi_size: Sequence[int]) -> list[tuple[int, int]]:
+    """What is added before and after each axis so that one window fits."""
+    missing = [max(0, roi - size) for size, roi in zip(shape, roi_size, strict=True)]
+    return [(part // 2, part - part // 2) for part in missing]
+
+
+def _windows(shape: Sequence[int], roi_size: Sequence[int], overlap: float) -> list[tuple[int, int, int]]:
+    """First voxel of each window; the last along an axis ends with the volume."""
+    starts = []
+    for size, roi in zip(shape, roi_size, strict=True):
+        step = max(1, int(roi * (1 - overlap)))
+        starts.append([min(start, size - roi) for start in range(0, size - roi + step, step)])
+    return [(x, y, z) for x in starts[0] for y in starts[1] for z in starts[2]]
+
+
+def _with_body(
+    windows: list[tuple[int, int, int]],
+    image: np.ndarray,
+    spacing_mm: np.ndarray,
+    grid: _WorkingGrid,
+    roi_size: Sequence[int],
+) -> list[tuple[int, int, int]]:
+    """The windows that hold a voxel of the body; all of them where no body is found."""
+    body, step = find_body(image, spacing_mm)
+    if not body.any():
+        return windows
+    padding = _padding(grid.shape, roi_size)
+    chosen = []
+    for window in windows:
+        part = []
+        for axis, start in enumerate(window):
+            edges = (np.array([start, start + roi_size[axis]]) - padding[axis][0]) * grid.scale[axis] + grid.offset[
+                axis
+            ]
+            low, high = edges / step[axis]
+            part.append(slice(max(0, int(low) - 1), max(0, int(np.ceil(high)) + 1)))
+        if body[tuple(part)].any():
+            chosen.append(window)
+    return chosen
+
+
+def _part(start: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(first, first + size) for first, size in zip(start, sizes, strict=True))
+
+
+def _importance(sizes: Sequence[int], blending: str) -> Tensor:
+    weight = compute_importance_map(tuple(sizes), mode=blending, sigma_scale=0.125).float()
+    return weight.clamp(min=float(weight[weight > 0].min()))
+
+
+def _neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    place = np.clip(place, 0, size - 1)
+    low = np.floor(place).astype(np.int64)
+    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
+
+
+def _interpolate(plane: np.ndarray, x: tuple, y: tuple) -> np.ndarray:
+    """A plane at the given neighbours and shares along both axes, linearly."""
+    low, high, share = x
+    rows = plane[low].astype(np.float32)
+    rows += (plane[high] - rows) * share[:, None]
+    low, high, share = y
+    columns = rows.take(low, axis=1)
+    return columns + (rows.take(high, axis=1) - columns) * share
+
+
+def _argmax(plane: np.ndarray) -> np.ndarray:
+    return plane.argmax(0).astype(np.uint8)
