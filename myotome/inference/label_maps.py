@@ -103,18 +103,23 @@ class LabelMapInferer(Inferer, ABC):
         affine : (4, 4) voxel indices to patient mm, RAS+.
         masks : further (X, Y, Z) label maps that the network is given with the image.
         """
-        engine = self.open(network)
+        engine = self.open(network, len(masks))
         self.seconds = {}
         with _one_torch_thread(engine.has_own_threads):
             return self._run(array, affine, engine, masks)
 
-    def open(self, network: nn.Module) -> Engine:
-        """The engine that runs this network: opened, checked and kept. `notes` says what was refused for it."""
+    def open(self, network: nn.Module, further: int = 0) -> Engine:
+        """The engine that runs this network: opened, checked and kept. `notes` says what was refused for it.
+
+        Parameters
+        ----------
+        further : label maps that the network is given beside the image.
+        """
         key = fingerprint(network)
         if key not in self._engines:
             while len(self._engines) >= _NETWORKS_KEPT:
                 self._engines.pop(next(iter(self._engines)))
-            self._engines[key] = self._choose(network)
+            self._engines[key] = self._choose(network, further)
         engine, self.notes = self._engines[key]
         return engine
 
@@ -126,21 +131,27 @@ class LabelMapInferer(Inferer, ABC):
     def _settings(self) -> str:
         """What the labels depend on besides image, network and engine."""
 
-    def _choose(self, network: nn.Module) -> tuple[Engine, tuple[str, ...]]:
+    def _choose(self, network: nn.Module, further: int) -> tuple[Engine, tuple[str, ...]]:
         device = str(next(network.parameters()).device)
         asked = [self.engine] if self.engine != "auto" else rank_engines(self.precision, device)
         attempts = [(name, self.precision) for name in asked]
         attempts += [(name, "float32") for name in (*rank_engines("float32", device), "eager")]
-        notes: list[str] = []
+        notes = [] if asked else [f"no engine here computes in {self.precision}: float32 is used"]
         for name, precision in dict.fromkeys(attempts):
-            engine = open_engine(name, network, precision, device)
-            found = self.check(engine, network)
+            try:
+                engine = open_engine(name, network, precision, device)
+                found = self.check(engine, network, further)
+            except EngineError as error:
+                if name == self.engine:
+                    raise
+                notes.append(f"the engine {name} in {precision} is not used: {error}")
+                continue
             if found.enough_for(engine.precision):
                 return engine, tuple(notes)
             notes.append(f"the engine {name} in {precision} is not used, it differs from PyTorch eager: {found}")
         raise EngineError("no engine agrees with PyTorch eager on this machine: reinstall torch.")
 
-    def check(self, engine: Engine, network: nn.Module) -> Agreement:
+    def check(self, engine: Engine, network: nn.Module, further: int = 0) -> Agreement:
         """Agreement of an engine with PyTorch eager in float32 on the check image; measured once per machine."""
         if engine.name == "eager" and engine.precision == "float32":
             return Agreement(1.0, 1.0)
@@ -150,28 +161,31 @@ class LabelMapInferer(Inferer, ABC):
         if found is None:
             progress, self.progress = self.progress, None
             try:
-                found = self._compare(engine, network)
+                found = self._compare(engine, network, further)
             finally:
                 self.progress = progress
             write_agreement(path, name, found)
         return found
 
-    def _compare(self, engine: Engine, network: nn.Module) -> Agreement:
-        image, key = make_check_image(), fingerprint(network)
+    def _compare(self, engine: Engine, network: nn.Module, further: int) -> Agreement:
+        array, affine, truth = make_check_image()
+        masks, key = [truth] * further, fingerprint(network)
         if key not in self._references:
             eager = open_engine("eager", network, "float32", engine.device)
-            self._references = {key: self._run(*image, eager, ())}
+            self._references = {key: self._run(array, affine, eager, masks)}
         with _one_torch_thread(engine.has_own_threads):
-            self._run(*image, engine, ())
+            self._run(array, affine, engine, masks)
             start = perf_counter()
-            labels = self._run(*image, engine, ())
-        return compare_label_maps(self._references[key], labels, (perf_counter() - start) / image[0].shape[2])
+            labels = self._run(array, affine, engine, masks)
+        return compare_label_maps(self._references[key], labels, (perf_counter() - start) / array.shape[2])
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        start = perf_counter()
+        """Count the time of a block for a step, without that of the steps within it."""
+        start, before = perf_counter(), sum(self.seconds.values())
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+        within = sum(self.seconds.values()) - before
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start - within
 
     def _tell(self, share: float) -> None:
         if self.progress:

@@ -78,7 +78,6 @@ class WindowInferer(LabelMapInferer):
                 windows = _with_body(windows, image, spacing, grid, self.roi_size)
         (x, y, heights), shape = (self._places(image.shape, grid), working.shape)
         restore = PlaneRestorer(x, y, shape[:2], _argmax)
-        heights = np.clip(heights, 0, shape[2] - 1)
         done, previous = 0, None
         for index, plane in enumerate(self._planes(working, windows, engine)):
             with self._timed("restore"):
@@ -92,7 +91,11 @@ class WindowInferer(LabelMapInferer):
     def _places(self, shape: Sequence[int], grid: _WorkingGrid) -> list[np.ndarray]:
         """Padded working index of each image index along the three axes."""
         padding = _padding(grid.shape, self.roi_size)
-        return [grid.working_index(axis, size) + padding[axis][0] for axis, size in enumerate(shape)]
+        places = []
+        for axis, size in enumerate(shape):
+            inside = np.clip(grid.working_index(axis, size), 0, grid.shape[axis] - 1)
+            places.append(inside + padding[axis][0])
+        return places
 
     def _resample(self, image: np.ndarray, grid: _WorkingGrid) -> np.ndarray:
         """(x, y, z) float32 of 0..1 on the working grid, padded to one window at least."""
@@ -125,6 +128,7 @@ class WindowInferer(LabelMapInferer):
         for number, start in enumerate(ordered):
             with self._timed("network"):
                 logits = next(outputs)[0]
+            slab.require_classes(len(logits))
             if start[2] > slab.level:
                 yield from slab.take_planes(start[2])
             with self._timed("add"):
@@ -138,17 +142,21 @@ class _Slab:
 
     def __init__(self, shape: Sequence[int], sizes: Sequence[int], blending: str) -> None:
         self.level = 0
-        self._sizes = sizes
+        self._sizes, self._blending = sizes, blending
         self._weight = _importance(sizes, blending)
         self._seen = torch.zeros((*shape, sizes[2]))
         self._sum: Tensor | None = None
 
+    def require_classes(self, count: int) -> None:
+        """Say how many classes there are, before anything is added or taken."""
+        if self._sum is None:
+            self._sum = torch.zeros((count, *self._seen.shape), dtype=torch.float16)
+
     def add(self, logits: Tensor, start: Sequence[int]) -> None:
         """Add the (C, x, y, z) logits of one window."""
-        if self._sum is None:
-            self._sum = torch.zeros((len(logits), *self._seen.shape), dtype=torch.float16)
         place = _part(start[:2], self._sizes[:2])
-        self._sum[(slice(None), *place)] += (logits * self._weight).half()
+        weighted = logits if self._blending == "constant" else logits * self._weight
+        self._sum[(slice(None), *place)] += weighted.half()
         self._seen[place] += self._weight
 
     def take_planes(self, level: int) -> Iterator[np.ndarray]:

@@ -7,11 +7,13 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Orientation
+from scipy import ndimage
 
 from myotome import transforms
 from myotome.errors import GeometryError
 from myotome.transforms import (
     CropBodyd,
+    PlaneRestorer,
     RandFieldOfViewd,
     RandIslandsd,
     RandNeighbourLossd,
@@ -21,7 +23,11 @@ from myotome.transforms import (
     RandTissueContrastd,
     ResampleInPlaned,
     RestoreLabelMapd,
+    decide_muscle,
+    find_body,
     find_body_box,
+    in_plane_size,
+    resample_plane,
 )
 
 ACQUISITIONS = sorted(name for name in transforms.__all__ if name.startswith("Rand"))
@@ -232,3 +238,76 @@ def test_the_body_is_found_beside_a_table():
 
 def test_an_image_of_air_is_kept_whole():
     assert find_body_box(np.full((9, 8, 2), -1000), (1, 1, 1)) == (slice(0, 9), slice(0, 8))
+
+
+# --- labels at the borders ----------------------------------------------------------------------------------------
+
+
+def make_probabilities(seed: int, shape: tuple[int, int]) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal((5, *shape))
+    smooth = ndimage.gaussian_filter(noise, (0, 3, 3))
+    logits = torch.from_numpy(8 * smooth / smooth.std()).float() * 0.4
+    return logits.softmax(dim=0).numpy()
+
+
+def argmax(plane: np.ndarray) -> np.ndarray:
+    return plane.argmax(0).astype(np.uint8)
+
+
+@pytest.mark.parametrize("decide", [decide_muscle, argmax])
+@pytest.mark.parametrize("full", [(60, 55), (40, 36), (97, 131), (17, 23)], ids=str)
+@pytest.mark.parametrize("seed", range(3))
+def test_restored_labels_are_those_of_probabilities_interpolated_everywhere(seed, full, decide):
+    """Interpolated by torch; pixels that a thousandth of a percent would decide otherwise are left out."""
+    plane = make_probabilities(seed, (40, 36))
+    places = [(np.arange(size) + 0.5) * part / size - 0.5 for size, part in zip(full, (40, 36), strict=True)]
+    labels = PlaneRestorer(*places, (40, 36), decide)(plane)
+    blended = torch.nn.functional.interpolate(torch.from_numpy(plane)[None].double(), full, mode="bilinear")[0].numpy()
+    expected = decide(blended)
+    nudges = np.random.default_rng(9).uniform(-1e-5, 1e-5, (20, 5, 1, 1))
+    clear = np.all([decide(blended + nudge) == expected for nudge in nudges], axis=0)
+    assert labels.dtype == np.uint8 and labels.shape == full
+    assert clear.mean() > 0.999 and len(np.unique(expected)) == 5
+    assert np.array_equal(labels[clear], expected[clear])
+
+
+def test_a_pixel_on_a_working_pixel_or_beyond_the_last_has_its_label():
+    plane = np.eye(5, dtype=np.float32)[np.array([[0, 1, 2], [3, 4, 0]])].transpose(2, 0, 1)
+    restore = PlaneRestorer(np.array([-0.4, 0, 1, 1.3]), np.array([2.0, 0.0]), (2, 3), decide_muscle)
+    assert restore(plane).tolist() == [[2, 0], [2, 0], [0, 3], [0, 3]]
+
+
+def test_a_pixel_between_takes_the_mean_that_neither_neighbour_has():
+    """Half pectoralis and half intercostal in other muscle: neither is half of the mean, all muscle is."""
+    plane = np.array([[0.2, 0.2], [0.6, 0.0], [0, 0], [0.0, 0.2], [0.2, 0.6]], np.float32)[:, :, None]
+    restore = PlaneRestorer(np.array([0, 0.5, 1]), np.array([0.0]), (2, 1), decide_muscle)
+    assert restore(plane)[:, 0].tolist() == [1, 4, 4]
+
+
+def test_the_mask_of_the_body_covers_it_and_leaves_the_air():
+    x, y, _ = np.meshgrid(np.arange(200), np.arange(150), np.arange(6), indexing="ij")
+    distance = np.hypot((x - 90) / 60, (y - 80) / 40)
+    image = np.where(distance < 1, 30, -1000)
+    body, step = find_body(image, (1.0, 2.0, 5.0))
+    assert step == [4, 2, 1] and body.shape == (50, 75, 6)
+    sampled = distance[::4, ::2]
+    assert body[sampled < 0.9].all() and not body[sampled >= 1].any()
+
+
+def test_air_has_no_body_and_neither_has_a_sheet():
+    image = np.full((60, 50, 4), -1000)
+    assert not find_body(image, (2.0, 2.0, 5.0))[0].any()
+    image[:, 20:22] = 300
+    assert not find_body(image, (2.0, 2.0, 5.0))[0].any()
+
+
+def test_the_working_plane_has_the_nearest_whole_number_of_pixels():
+    assert in_plane_size((512, 512), (0.7, 0.8), 0.8) == (448, 512)
+    assert in_plane_size((1, 3), (0.2, 1.0), 0.8) == (1, 4)
+
+
+def test_labels_are_resampled_without_new_ones():
+    labels = torch.from_numpy(np.random.default_rng(0).choice([0, 4], (20, 30)))
+    assert set(resample_plane(labels, (33, 17), "nearest").unique().tolist()) == {0, 4}
+    assert resample_plane(labels, (20, 30)) is labels
+    assert torch.allclose(resample_plane(torch.full((20, 30), 7.0), (33, 17)), torch.tensor(7.0))

@@ -49,11 +49,11 @@ def compare_label_maps(reference: np.ndarray, labels: np.ndarray, seconds_per_sl
     return Agreement(float(same.mean()), 2 * both / labelled if labelled else 1.0, seconds_per_slice)
 
 
-def make_check_image() -> tuple[np.ndarray, np.ndarray]:
-    """A phantom of eight 5 mm slices at mid chest, as an (X, Y, Z) int16 image in HU and its affine."""
+def make_check_image() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A phantom of seven 5 mm slices at mid chest: (X, Y, Z) int16 image in HU, its affine, its true labels."""
     scan = Scan(matrix=256, in_plane_mm=1.5, slice_thickness_mm=5.0, bottom=0.5, top=0.63)
-    volume = make_thorax(_CHECK_SEED, scan).volume
-    return volume.array[..., :8], volume.grid.affine
+    case = make_thorax(_CHECK_SEED, scan)
+    return case.volume.array, case.volume.grid.affine, case.label_map.array
 
 
 def processor() -> str:

@@ -64,7 +64,7 @@ class Engine(ABC):
         """Why the engine cannot run on a kind of device here, or ``None`` when it can."""
         if device not in cls.devices:
             return f"it runs on {' and '.join(cls.devices)}"
-        return None
+        return "there is no CUDA device" if device == "cuda" and not torch.cuda.is_available() else None
 
     @classmethod
     def version(cls) -> str:

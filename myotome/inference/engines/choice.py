@@ -51,4 +51,8 @@ def open_engine(name: str, network: nn.Module, precision: str = "float32", devic
     """
     if name not in ENGINES:
         raise EngineError(f"there is no engine '{name}': use auto, {', '.join(ENGINES)}.")
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        raise EngineError(f"there is no device '{device}': use cpu or cuda.") from error
     return ENGINES[name](network, precision, device)

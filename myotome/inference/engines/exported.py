@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import warnings
@@ -36,8 +37,14 @@ class _ExportedEngine(Engine):
         path = self._folder / f"network_{channels}_torch{torch.__version__}.onnx"
         if not path.is_file():
             unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-            _export(self.network, inputs, unfinished)
-            os.replace(unfinished, path)
+            try:
+                _export(self.network, inputs, unfinished)
+                os.replace(unfinished, path)
+            except Exception as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise EngineError(f"the network cannot be exported for the engine '{self.name}' ({reason}).") from error
+            finally:
+                unfinished.unlink(missing_ok=True)
         return path
 
 
@@ -49,7 +56,7 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.cpu(),
+            copy.deepcopy(network).cpu(),
             example,
             str(path),
             dynamo=False,
@@ -81,7 +88,7 @@ class OpenVinoEngine(_ExportedEngine):
 
     @classmethod
     def missing(cls, device: str) -> str | None:
-        return super().missing(device) or _not_installed("openvino")
+        return super().missing(device) or _not_installed("openvino") or _not_installed("onnx")
 
     @classmethod
     def version(cls) -> str:
@@ -93,17 +100,20 @@ class OpenVinoEngine(_ExportedEngine):
     def map(self, batches: Iterable[tuple[Tensor, ...]]) -> Iterator[Tensor]:
         """The next batches compute while the caller works on the last output."""
         waiting: deque = deque()
-        turn = 0
-        for batch in batches:
-            requests = self._compiled(batch)
-            if len(waiting) == len(requests):
-                yield _finish(waiting.popleft())
-            request, turn = requests[turn % len(requests)], turn + 1
-            arrays = [np.ascontiguousarray(value.float().numpy()) for value in batch]
-            request.start_async(dict(enumerate(arrays)), share_inputs=True)
-            waiting.append((request, arrays))
-        while waiting:
-            yield _finish(waiting.popleft())
+        try:
+            for turn, batch in enumerate(batches):
+                requests = self._compiled(batch)
+                if len(waiting) == len(requests):
+                    yield _finish(*waiting.popleft())
+                request = requests[turn % len(requests)]
+                arrays = [np.ascontiguousarray(value.float().numpy()) for value in batch]
+                request.start_async(dict(enumerate(arrays)), share_inputs=True)
+                waiting.append((request, arrays))
+            while waiting:
+                yield _finish(*waiting.popleft())
+        finally:
+            for request, _ in waiting:
+                request.wait()
 
     def _compiled(self, inputs: tuple[Tensor, ...]) -> list[Any]:
         shapes = tuple(tuple(value.shape) for value in inputs)
@@ -123,8 +133,8 @@ class OpenVinoEngine(_ExportedEngine):
         return self._requests[shapes]
 
 
-def _finish(waiting: tuple[Any, list[np.ndarray]]) -> Tensor:
-    request, _ = waiting
+def _finish(request: Any, arrays: list[np.ndarray]) -> Tensor:
+    """The output of a request, and a copy of it: the request will be used again. ``arrays`` were its inputs."""
     request.wait()
     return torch.from_numpy(np.array(request.get_output_tensor(0).data))
 

@@ -29,7 +29,7 @@ class EagerEngine(Engine):
     def __call__(self, *inputs: Tensor) -> Tensor:
         kind = torch.device(self.device).type
         with torch.autocast(kind, PRECISIONS[self.precision], enabled=self.precision != "float32"):
-            return self.network(*(value.to(self.device) for value in inputs)).float().cpu()
+            return self.network(*(value.to(self.device).float() for value in inputs)).float().cpu()
 
 
 class InductorEngine(Engine):
@@ -69,10 +69,6 @@ class CudaGraphEngine(Engine):
         super().__init__(network, precision, device)
         self._network = copy.deepcopy(network).to(device, PRECISIONS[precision])
         self._graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, list[Tensor], Tensor]] = {}
-
-    @classmethod
-    def missing(cls, device: str) -> str | None:
-        return super().missing(device) or (None if torch.cuda.is_available() else "there is no CUDA device")
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         return next(self.map([inputs]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,12 @@ import pytest
 
 from myotome.errors import BundleError, InputError
 from myotome.geometry import Grid, Volume
-from myotome.inference import BundleSegmenter, PhantomSegmenter
+from myotome.inference import AdjacentSliceInferer, BundleSegmenter, PhantomSegmenter, SliceInferer
+from myotome.inference.engines import rank_engines
 from myotome.networks import RespiratoryCascade, write_weights
 from myotome.structures import LabelMap, read_label_schema
 
 BUNDLE = Path(__file__).parents[3] / "bundle" / "respiratory_muscle_ct_segmentation"
-
-
-@pytest.fixture
-def bundle(tmp_path, weights):
-    root = tmp_path / BUNDLE.name
-    shutil.copytree(BUNDLE, root, ignore=shutil.ignore_patterns("*.pt"))
-    shutil.copy(weights, root / "models" / "model.pt")
-    change_metadata(root, weights_sha256={"models/model.pt": hashlib.sha256(weights.read_bytes()).hexdigest()})
-    return root
 
 
 def change_metadata(root, **changes):
@@ -35,7 +26,8 @@ def change_metadata(root, **changes):
 
 def make_volume() -> Volume:
     array = np.full((40, 30, 3), -1000, np.int16)
-    array[8:32, 6:24] = 40
+    x, y, z = np.meshgrid(np.arange(24), np.arange(18), np.arange(3), indexing="ij")
+    array[8:32, 6:24] = 100 * np.sin(x / 2 + z) * np.cos(y / 3)
     return Volume(array, Grid(array.shape, np.diag([-2.0, -2.0, 5.0, 1.0])))
 
 
@@ -50,6 +42,52 @@ def test_segments_on_the_volumes_own_grid_twice_alike(bundle):
     assert segmenter.bundle_version == json.loads((BUNDLE / "configs" / "metadata.json").read_text())["version"]
     assert segmenter.weights_sha256 == hashlib.sha256((bundle / "models" / "model.pt").read_bytes()).hexdigest()
     assert segmenter.device == "cpu"
+
+
+def test_eager_is_the_reference_way_and_gives_the_same_labels(bundle):
+    ways = {"eager": BundleSegmenter(bundle, engine="eager"), "default": BundleSegmenter(bundle)}
+    assert ways["eager"].engine == "eager"
+    assert isinstance(ways["eager"]._inferer, AdjacentSliceInferer)
+    assert isinstance(ways["default"]._inferer, SliceInferer)
+    assert (ways["eager"].precision, ways["eager"].notes) == ("float32", ())
+    refused = [note.split()[2] for note in ways["default"].notes]
+    assert [*refused, ways["default"].engine.split()[0]] == rank_engines()[: len(refused) + 1]
+    assert ways["default"].precision == "float32"
+    reference, labels = (ways[name].segment(make_volume()).array for name in ("eager", "default"))
+    assert len(np.unique(reference)) > 2
+    assert np.mean(reference == labels) >= 0.999  # an untrained network is undecided in some voxels
+
+
+def test_an_engine_is_used_in_the_precision_that_was_asked_for(bundle):
+    segmenter = BundleSegmenter(bundle, engine="eager", precision="bfloat16")
+    used = segmenter.engine.split()[0], segmenter.precision
+    assert used == ("eager", "bfloat16") or "eager in bfloat16 is not used" in segmenter.notes[0]
+    labels = segmenter.segment(make_volume()).array
+    reference = BundleSegmenter(bundle, engine="eager").segment(make_volume()).array
+    assert np.mean(reference == labels) > 0.95
+
+
+def test_an_engine_or_precision_that_is_not_there(bundle):
+    with pytest.raises(BundleError, match="there is no engine 'fast': use auto, eager"):
+        BundleSegmenter(bundle, engine="fast")
+    with pytest.raises(BundleError, match="there is no precision 'int4': use float32"):
+        BundleSegmenter(bundle, precision="int4")
+    with pytest.raises(BundleError, match="'openvino' does not compute in float16|openvino is not installed"):
+        BundleSegmenter(bundle, engine="openvino", precision="float16")
+
+
+def test_classes_are_decided_anew_inside_the_respiratory_labels_alone(bundle):
+    volume = make_volume()
+    mask = np.random.default_rng(2).integers(0, 5, volume.grid.shape).astype(np.uint8)
+    mask[volume.array == -1000] = 0
+    schema = read_label_schema()
+    labels = BundleSegmenter(bundle).classify(volume, LabelMap(mask, volume.grid, schema)).array
+    respiratory = (mask > 0) & (mask < 4)
+    assert not labels[~respiratory].any()
+    assert set(np.unique(labels[respiratory])) <= {1, 2, 3}
+    other = np.where(respiratory, mask % 3 + 1, mask).astype(np.uint8)
+    again = BundleSegmenter(bundle).classify(volume, LabelMap(other, volume.grid, schema)).array
+    assert np.array_equal(labels, again)
 
 
 def test_missing_weights(bundle):
