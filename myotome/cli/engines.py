@@ -39,8 +39,9 @@ def engines(
         return
     table = Table("engine", "precision", "labels equal", "Dice", "ms per slice", "used")
     for row in rows:
-        figures = (f"{row['labels_equal']:.6f}", f"{row['dice']:.5f}", f"{1000 * row['seconds_per_slice']:.0f}")
-        cells = figures if row["reason"] is None else ("", row["reason"], "")
+        cells = ("", row["reason"], "")
+        if row["reason"] is None:
+            cells = (f"{row['labels_equal']:.6f}", f"{row['dice']:.5f}", f"{1000 * row['seconds_per_slice']:.0f}")
         table.add_row(row["engine"], row["precision"], *cells, "yes" if row["agrees"] else "no")
     Console().print(table)
 
