@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 BUNDLE := respiratory_muscle_ct_segmentation
 
-.PHONY: help setup demo test check lock wheel evaluate-respiratory
+.PHONY: help setup demo test check bench lock wheel evaluate-respiratory
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: $(READY) ## lint, format and the layers of the house
 
 evaluate-respiratory: $(READY) ## score the shipped weights and print the table of bars
 	@scripts/evaluate_respiratory
+
+bench: $(READY) ## measure the inference engine against its peers (hours; `scripts/bench --help` for less)
+	@scripts/bench
 
 wheel: $(READY) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
