@@ -91,7 +91,7 @@ class SliceInferer(LabelMapInferer):
     def _prepare(self, plane: np.ndarray, size: tuple[int, int]) -> Tensor:
         low, high = self.window_hu
         with self._timed("prepare"):
-            scaled = resample_plane(_tensor(plane), size).sub_(low).div_(high - low).clamp_(0, 1)
+            scaled = resample_plane(_tensor(plane), size).sub(low).div_(high - low).clamp_(0, 1)
             return self._pad(scaled)
 
     def _pad(self, plane: Tensor) -> Tensor:

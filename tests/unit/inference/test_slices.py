@@ -319,3 +319,12 @@ def test_other_settings_are_checked_anew(checks):
     for settings in ({}, {"spacing_mm": 1.6}, {"spacing_mm": 1.6}, {}):
         SliceInferer(**settings).open(Thresholds())
     assert len(checks) == 2
+
+
+def test_the_image_is_left_as_it_was():
+    """A float image whose slices lie whole in memory at the network's own spacing is read without a copy."""
+    slices_first = np.ascontiguousarray(np.moveaxis(make_body(), 2, 0), dtype=np.float32)
+    image = np.moveaxis(slices_first, 0, 2)
+    before = image.copy()
+    SliceInferer(engine="eager", margin_mm=1000).segment(image, RAS, Thresholds())
+    assert np.array_equal(image, before)
