@@ -15,7 +15,6 @@ from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from myotome.inference.engines import (
-    ENGINES,
     PRECISIONS,
     Agreement,
     Engine,
@@ -25,6 +24,7 @@ from myotome.inference.engines import (
     fingerprint,
     open_engine,
     rank_engines,
+    require_engine,
 )
 from myotome.inference.engines.agreement import make_check_image, processor, read_agreement, write_agreement
 
@@ -73,8 +73,8 @@ class LabelMapInferer(Inferer, ABC):
         progress: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
-        if engine != "auto" and engine not in ENGINES:
-            raise EngineError(f"there is no engine '{engine}': use auto, {', '.join(ENGINES)}.")
+        if engine != "auto":
+            require_engine(engine)
         if precision not in PRECISIONS:
             raise EngineError(f"there is no precision '{precision}': use {', '.join(PRECISIONS)}.")
         self.spacing_mm, self.window_hu, self.margin_mm = spacing_mm, tuple(window_hu), margin_mm

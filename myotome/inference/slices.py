@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from myotome.geometry import reorient
 from myotome.inference.engines import Engine
 from myotome.inference.label_maps import LabelMapInferer
-from myotome.transforms import PlaneRestorer, decide_muscle, find_body_box, in_plane_size, resample_plane
+from myotome.transforms import PlaneRestorer, decide_muscle, decide_within, find_body_box, in_plane_size, resample_plane
 
 __all__ = ["AdjacentSliceInferer", "SliceInferer"]
 
@@ -67,7 +67,7 @@ class SliceInferer(LabelMapInferer):
                 for index, plane in enumerate(planes, start):
                     target[..., index] = restore(plane[:, : size[0], : size[1]].numpy())
             self._tell(min(start + self.batch_size, depth) / depth)
-        return labels if not masks else _decided_within(masks[0], labels)
+        return labels if not masks else decide_within(masks[0], labels)
 
     def _batches(
         self, image: np.ndarray, masks: Sequence[np.ndarray], size: tuple[int, int]
@@ -83,7 +83,10 @@ class SliceInferer(LabelMapInferer):
                 rows.append(torch.stack([ready[at] for at in wanted]))
             chosen = range(start, start + len(rows))
             further = [
-                torch.stack([self._pad(resample_plane(_tensor(mask[..., at]), size, "nearest"))[None] for at in chosen])
+                _pad(
+                    torch.stack([resample_plane(_tensor(mask[..., at]), size, "nearest")[None] for at in chosen]),
+                    self.divisible,
+                )
                 for mask in masks
             ]
             yield torch.stack(rows), *further
@@ -92,11 +95,7 @@ class SliceInferer(LabelMapInferer):
         low, high = self.window_hu
         with self._timed("prepare"):
             scaled = resample_plane(_tensor(plane), size).sub(low).div_(high - low).clamp_(0, 1)
-            return self._pad(scaled)
-
-    def _pad(self, plane: Tensor) -> Tensor:
-        height, width = plane.shape
-        return pad(plane, (0, -width % self.divisible, 0, -height % self.divisible))
+            return _pad(scaled, self.divisible)
 
 
 def _working_positions(full: int, part: int) -> np.ndarray:
@@ -108,9 +107,10 @@ def _tensor(plane: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(plane, dtype=np.float32))
 
 
-def _decided_within(mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The new labels where the mask has 1-3; the mask's own elsewhere."""
-    return np.where((mask > 0) & (mask < 4), labels, mask).astype(np.uint8)
+def _pad(planes: Tensor, divisible: int) -> Tensor:
+    """Pad the last two axes at their far edges with zeros, to a multiple of ``divisible``."""
+    height, width = planes.shape[-2:]
+    return pad(planes, (0, -width % divisible, 0, -height % divisible))
 
 
 class AdjacentSliceInferer(Inferer):
@@ -146,8 +146,8 @@ class AdjacentSliceInferer(Inferer):
         for start in range(0, depth, self.batch_size):
             index = torch.arange(start, min(start + self.batch_size, depth))
             neighbours = torch.stack([index - 1, index, index + 1], dim=1).clamp_(0, depth - 1)
-            batch = [self._pad(volume[neighbours]).to(device)]
-            batch += [self._pad(other[index][:, None]).to(device) for other in others]
+            batch = [_pad(volume[neighbours], self.divisible).to(device)]
+            batch += [_pad(other[index][:, None], self.divisible).to(device) for other in others]
             output = network(*batch)[..., :height, :width].half().cpu()
             if start == 0:
                 result = torch.empty((depth, *output.shape[1:]), dtype=torch.float16)
@@ -155,10 +155,6 @@ class AdjacentSliceInferer(Inferer):
             if self.progress:
                 self.progress(float(index[-1] + 1) / depth)
         return result.permute(1, 2, 3, 0)[None]
-
-    def _pad(self, batch: Tensor) -> Tensor:
-        height, width = batch.shape[-2:]
-        return pad(batch, (0, -width % self.divisible, 0, -height % self.divisible))
 
 
 def _slices_first(image: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from myotome.errors import InputError
 from myotome.geometry import reorient
 from myotome.inference.engines import Engine
 from myotome.inference.label_maps import LabelMapInferer
-from myotome.transforms import PlaneRestorer, find_body, find_body_box
+from myotome.transforms import PlaneRestorer, find_body, find_body_box, find_neighbours
 
 __all__ = ["WindowInferer"]
 
@@ -105,7 +105,7 @@ class WindowInferer(LabelMapInferer):
             [size + low + high for size, (low, high) in zip(grid.shape, padding, strict=True)], np.float32
         )
         inside = working[tuple(slice(low, low + size) for size, (low, _) in zip(grid.shape, padding, strict=True))]
-        x, y, z = (_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
+        x, y, z = (find_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
         planes: dict[int, np.ndarray] = {}
         for index, (below, above, share) in enumerate(zip(*z, strict=True)):
             planes = {
@@ -256,12 +256,6 @@ def _part(start: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
 def _importance(sizes: Sequence[int], blending: str) -> Tensor:
     weight = compute_importance_map(tuple(sizes), mode=blending, sigma_scale=0.125).float()
     return weight.clamp(min=float(weight[weight > 0].min()))
-
-
-def _neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    place = np.clip(place, 0, size - 1)
-    low = np.floor(place).astype(np.int64)
-    return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
 
 
 def _interpolate(plane: np.ndarray, x: tuple, y: tuple) -> np.ndarray:

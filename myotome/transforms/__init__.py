@@ -20,8 +20,10 @@ from myotome.transforms.grids import (
     ResampleInPlaned,
     RestoreLabelMapd,
     decide_muscle,
+    decide_within,
     find_body,
     find_body_box,
+    find_neighbours,
     in_plane_size,
     resample_plane,
 )
@@ -44,8 +46,10 @@ __all__ = [
     "ResampleInPlaned",
     "RestoreLabelMapd",
     "decide_muscle",
+    "decide_within",
     "find_body",
     "find_body_box",
+    "find_neighbours",
     "in_plane_size",
     "resample_plane",
 ]

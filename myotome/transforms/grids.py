@@ -25,8 +25,10 @@ __all__ = [
     "ResampleInPlaned",
     "RestoreLabelMapd",
     "decide_muscle",
+    "decide_within",
     "find_body",
     "find_body_box",
+    "find_neighbours",
     "in_plane_size",
     "resample_plane",
 ]
@@ -190,7 +192,7 @@ class RestoreLabelMapd(MapTransform):
             labels = _restore(_plain(data[key]), positions).permute(*np.argsort(order).tolist()).contiguous()
             if self.mask is not None:
                 known = _plain(data[self.mask])[0].to(torch.uint8)
-                labels = torch.where((known > 0) & (known < 4), labels, known)
+                labels = torch.from_numpy(decide_within(known.numpy(), labels.numpy()))
             data[key] = _with_affine(labels[None], image, affine)
         return data
 
@@ -245,7 +247,7 @@ class PlaneRestorer:
     ) -> None:
         self._decide = decide
         self._width = int(shape[1])
-        (x0, x1, self._x_share), (y0, y1, self._y_share) = _neighbours(x, shape[0]), _neighbours(y, shape[1])
+        (x0, x1, self._x_share), (y0, y1, self._y_share) = find_neighbours(x, shape[0]), find_neighbours(y, shape[1])
         self._rows, self._columns = (x0, x1), (y0, y1)
 
     def __call__(self, plane: np.ndarray) -> np.ndarray:
@@ -280,8 +282,8 @@ def _lerp(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
     return low + (high - low) * share
 
 
-def _neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Working pixels before and after each position, and the share of the second."""
+def find_neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices before and after each position along an axis of ``size``, and the share of the second; ends repeat."""
     place = np.clip(place, 0, size - 1)
     low = np.floor(place).astype(np.int64)
     return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
@@ -300,6 +302,11 @@ def decide_muscle(plane: np.ndarray) -> np.ndarray:
     intercostal = plane[3] > np.maximum(plane[1], plane[2])
     likeliest = np.where(intercostal, np.uint8(3), np.uint8(2) - (plane[1] >= plane[2]).view(np.uint8))
     return np.where(respiratory > 0.5, likeliest, muscle.view(np.uint8) * np.uint8(4))
+
+
+def decide_within(known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The new labels where a known label map has 1-3, and its own labels elsewhere, as uint8."""
+    return np.where((known > 0) & (known < 4), labels, known).astype(np.uint8)
 
 
 def _plain(image: Tensor) -> Tensor:

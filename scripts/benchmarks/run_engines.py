@@ -21,7 +21,7 @@ from benchmarks.network import make_network
 from benchmarks.recipe import ROI, WINDOW_HU
 from benchmarks.runner import print_line, thread_count, versions
 from benchmarks.stopwatch import Stopwatch
-from myotome.inference.engines import open_engine
+from myotome.inference.engines import compare_label_maps, open_engine
 from myotome.io import read_volume
 from myotome.networks import RespiratoryCascade, read_weights
 from myotome.resources import bundle_root
@@ -50,12 +50,10 @@ def _middle(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def agreement(found: Tensor, reference: Tensor) -> dict[str, float]:
     """Share of equal labels, Dice of all foreground labels together, and the largest difference of the outputs."""
-    a, b = found.float().argmax(1), reference.float().argmax(1)
-    both = float(((a == b) & (b > 0)).sum())
-    sizes = float((a > 0).sum() + (b > 0).sum())
+    labels = compare_label_maps(reference.argmax(1).numpy(), found.argmax(1).numpy())
     return {
-        "equal": float((a == b).float().mean()),
-        "pooled": 2 * both / sizes if sizes else 1.0,
+        "equal": labels.equal,
+        "pooled": labels.dice,
         "largest_difference": float((found.float() - reference.float()).abs().max()),
     }
 

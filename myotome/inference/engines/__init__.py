@@ -2,7 +2,7 @@
 
 from myotome.inference.engines.agreement import Agreement, compare_label_maps
 from myotome.inference.engines.base import PRECISIONS, Engine, EngineError, artefact_folder, fingerprint
-from myotome.inference.engines.choice import ENGINES, open_engine, rank_engines
+from myotome.inference.engines.choice import ENGINES, open_engine, rank_engines, require_engine
 
 __all__ = [
     "ENGINES",
@@ -15,4 +15,5 @@ __all__ = [
     "fingerprint",
     "open_engine",
     "rank_engines",
+    "require_engine",
 ]

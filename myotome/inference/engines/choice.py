@@ -9,7 +9,7 @@ from myotome.inference.engines.base import Engine, EngineError
 from myotome.inference.engines.exported import OnnxRuntimeEngine, OpenVinoEngine, TensorRtEngine
 from myotome.inference.engines.pytorch import CudaGraphEngine, EagerEngine, InductorEngine
 
-__all__ = ["ENGINES", "open_engine", "rank_engines"]
+__all__ = ["ENGINES", "open_engine", "rank_engines", "require_engine"]
 
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine
@@ -34,6 +34,12 @@ def rank_engines(precision: str = "float32", device: str = "cpu") -> list[str]:
     return [name for name in names if ENGINES[name].missing(kind) is None]
 
 
+def require_engine(name: str) -> None:
+    """Raise an `EngineError` when there is no engine of this name."""
+    if name not in ENGINES:
+        raise EngineError(f"there is no engine '{name}': use auto, {', '.join(ENGINES)}.")
+
+
 def open_engine(name: str, network: nn.Module, precision: str = "float32", device: str = "cpu") -> Engine:
     """Make a network ready to run.
 
@@ -49,8 +55,7 @@ def open_engine(name: str, network: nn.Module, precision: str = "float32", devic
     EngineError
         When there is no such engine, or it cannot run here in that precision.
     """
-    if name not in ENGINES:
-        raise EngineError(f"there is no engine '{name}': use auto, {', '.join(ENGINES)}.")
+    require_engine(name)
     try:
         torch.device(device)
     except RuntimeError as error:

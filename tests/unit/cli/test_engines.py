@@ -8,7 +8,14 @@ import pytest
 
 from myotome import inference
 from myotome.cli import main
-from myotome.inference.engines import Agreement, EngineError
+from myotome.cli.analyze import EngineName, Precision
+from myotome.inference.engines import ENGINES, PRECISIONS, Agreement, EngineError
+
+
+def test_the_words_of_the_command_line_are_those_of_the_engines():
+    """They are written out there, so that --help imports nothing heavy."""
+    assert {engine.value for engine in EngineName} == {"auto", *ENGINES}
+    assert {precision.value for precision in Precision} == set(PRECISIONS)
 
 
 class Segmenter:
