@@ -35,4 +35,4 @@ wheel: $(READY) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation
 
 lock: $(READY) ## resolve requirements/lock.in into lock.txt
-	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --upgrade requirements/lock.in -o requirements/lock.txt
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --upgrade --override requirements/overrides.txt requirements/lock.in -o requirements/lock.txt
