@@ -32,7 +32,15 @@ from myotome.structures import LabelMap
 if TYPE_CHECKING:
     from myotome.inference import Segmenter
 
-__all__ = ["OUTPUT_NAMES", "AnalysisRequest", "analyze", "measure_label_map", "require_writable", "write_case"]
+__all__ = [
+    "OUTPUT_NAMES",
+    "AnalysisRequest",
+    "analyze",
+    "measure_label_map",
+    "require_hounsfield",
+    "require_writable",
+    "write_case",
+]
 
 OUTPUT_NAMES = (
     "labels.nii.gz",
@@ -100,7 +108,7 @@ def analyze(request: AnalysisRequest, segmenter: Segmenter, progress: Progress |
     require_writable(request.output, request.overwrite)
     report("reading", 0.0)
     volume = read_volume(request.source, series_uid=request.series_uid)
-    _require_hounsfield(volume)
+    require_hounsfield(volume)
     report("segmenting", 0.0)
     label_map = segmenter.segment(volume)
     report("measuring", 0.0)
@@ -140,7 +148,7 @@ def measure_label_map(
         When the image is not a CT in Hounsfield units, the label map lies on another grid, or the height is not a
         person's in metres.
     """
-    _require_hounsfield(volume)
+    require_hounsfield(volume)
     label_map = _in_axis_order(label_map, volume.grid)
     measurements, flags = measure_muscles(volume, label_map, height_m=height_m)
     provenance = _make_provenance(volume, label_map, segmenter, Path(source).name)
@@ -216,7 +224,7 @@ def _complete_folder(output: Path, overwrite: bool) -> Iterator[Path]:
             raise _refused_output(output, error) from error
 
 
-def _require_hounsfield(volume: Volume) -> None:
+def require_hounsfield(volume: Volume) -> None:
     """Refuse an image that is not a CT, or whose numbers cannot be Hounsfield units."""
     if volume.modality != "CT":
         raise InputError(f"the image is {volume.modality}, not CT: muscles are measured on CT alone so far.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from myotome.errors import BundleError
 
-__all__ = ["bundle_root", "config_path", "shipped_bundles"]
+__all__ = ["bundle_root", "config_path", "label_app_folder", "shipped_bundles"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -19,6 +19,11 @@ def _folder(name: str) -> Path:
 def config_path(name: str) -> Path:
     """Path of a file under ``configs/``, such as ``"structures.yaml"``."""
     return _folder("configs") / name
+
+
+def label_app_folder() -> Path:
+    """Folder of the MONAI Label app."""
+    return _folder("monailabel_app")
 
 
 def shipped_bundles() -> list[Path]:

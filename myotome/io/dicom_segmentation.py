@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -26,9 +27,12 @@ __all__ = ["read_segmentation", "write_segmentation"]
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OFF_GRID_VOXELS = 0.05
+_NOT_IN_NAMES = re.compile(r"[\\^=\x00-\x1f]")
 
 
-def write_segmentation(path: Path | str, label_map: LabelMap, volume: Volume, provenance: Provenance) -> bool:
+def write_segmentation(
+    path: Path | str, label_map: LabelMap, volume: Volume, provenance: Provenance, *, reader: str | None = None
+) -> bool:
     """Write a label map as a DICOM SEG of the series it was drawn on; one segment per structure that is present.
 
     Segments are numbered from 1 without gaps, as DICOM asks, so their numbers are not those of the schema: a segment
@@ -39,6 +43,7 @@ def write_segmentation(path: Path | str, label_map: LabelMap, volume: Volume, pr
     label_map : on the volume's grid, in any axis order
     volume : read from DICOM (``acquisition.headers`` is not empty)
     provenance : what made the label map
+    reader : who drew or corrected it, for the content creator's name; ``None`` when a bundle did it alone
 
     Returns
     -------
@@ -68,6 +73,9 @@ def write_segmentation(path: Path | str, label_map: LabelMap, volume: Volume, pr
         frame_of_reference_uid=volume.acquisition.headers[0].get("FrameOfReferenceUID"),
     )
     dataset = _make_segmentation(mask, present, volume, provenance)
+    if reader:
+        dataset.ContentCreatorName = _NOT_IN_NAMES.sub(" ", reader)[:64]
+        dataset.SeriesDescription = "Myotome annotation"
     with atomic_path(path) as temporary:
         dataset.save_as(temporary)
     return True

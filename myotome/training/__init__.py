@@ -1,5 +1,6 @@
 """Training the bundles: data sets, what a stage learns from, iterations, and checkpoints that resume."""
 
+from myotome.training.bundle_run import BundleTraining, can_train, train_bundle
 from myotome.training.checkpoint import (
     StageCheckpoint,
     StageFiles,
@@ -20,6 +21,7 @@ from myotome.training.stages import (
 
 __all__ = [
     "AveragedWeights",
+    "BundleTraining",
     "CaseScores",
     "MaskedBatch",
     "MixedPrecisionUpdate",
@@ -32,9 +34,11 @@ __all__ = [
     "StageOutput",
     "TrainingProgress",
     "UseAverage",
+    "can_train",
     "copy_fitting_weights",
     "list_images",
     "read_datalist",
     "require_known_overrides",
     "start_stage",
+    "train_bundle",
 ]

@@ -1,0 +1,113 @@
+"""Training a bundle by its own configs, stage after stage, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from myotome.errors import BundleError
+
+__all__ = ["BundleTraining", "can_train", "train_bundle"]
+
+_PROGRESS = re.compile(r"(?P<stage>\w+) (?P<done>\d+)/(?P<total>\d+) loss (?P<loss>[\d.naif]+)")
+_CHECKOUT = Path(__file__).resolve().parents[2]
+_KEPT_LINES = 40
+
+
+@dataclass(frozen=True)
+class BundleTraining:
+    """What is trained: a bundle folder, the data list, where weights and checkpoints go, and keys to override.
+
+    ``weights`` is read when the file exists (training goes on from it) and written; ``overlays`` are config files of
+    the bundle, such as ``finetune``, laid over those of every stage.
+    """
+
+    bundle: Path
+    datalist: Path
+    weights: Path
+    checkpoints: Path
+    overlays: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def can_train(bundle: Path | str) -> bool:
+    """Whether a bundle has a training config."""
+    return (Path(bundle) / "configs" / "train.yaml").is_file()
+
+
+def train_bundle(
+    training: BundleTraining, report: Callable[[str, float], None] = lambda words, share: None, device: str = "cpu"
+) -> Path:
+    """Run every stage of a bundle's training; an interrupted one goes on from its checkpoints.
+
+    ``configs/train.yaml`` names the stages in its key ``stages``; the first is the file itself, the others are the
+    overlays ``train_<stage>.yaml``. A bundle without that key has one stage.
+
+    Parameters
+    ----------
+    report : called with a line of words and the share of the whole that is done, 0 to 1
+
+    Returns
+    -------
+    Path : the weights.
+
+    Raises
+    ------
+    BundleError
+        When a stage fails; the sentence ends with what it said last.
+    """
+    configs = training.bundle / "configs"
+    stages = YAML(typ="safe").load(configs / "train.yaml").get("stages") or [None]
+    for place, stage in enumerate(stages):
+        files = ["train", *([f"train_{stage}"] if place else []), *training.overlays]
+        options = {
+            "bundle_root": training.bundle,
+            "datalist": training.datalist,
+            "weights_path": training.weights,
+            "checkpoint_dir": training.checkpoints,
+            "device": f"$torch.device('{device}')",
+            **training.overrides,
+        }
+        _run(
+            training.bundle,
+            [configs / f"{name}.yaml" for name in files],
+            options,
+            lambda words, share, place=place: report(words, (place + share) / len(stages)),
+        )
+    if not training.weights.is_file():
+        raise BundleError(f"the training of '{training.bundle.name}' left no weights: see its log.")
+    return training.weights
+
+
+def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Callable[[str, float], None]) -> None:
+    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str([str(f) for f in files])]
+    logging_file = root / "configs" / "logging.conf"
+    if logging_file.is_file():
+        command += ["--logging_file", str(logging_file)]
+    for key, value in options.items():
+        command += [f"--{key}", str(value)]
+    paths = [str(_CHECKOUT), os.environ.get("PYTHONPATH", "")]
+    # Waiting threads sleep: with other work on the machine, spinning ones make training several times slower.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    last: deque[str] = deque(maxlen=_KEPT_LINES)
+    with subprocess.Popen(
+        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            line = line.rstrip()
+            if line:
+                last.append(line)
+            found = _PROGRESS.search(line)
+            if found:
+                report(line[found.start() :], int(found["done"]) / int(found["total"]))
+    if process.returncode:
+        raise BundleError(f"the training of '{root.name}' failed: {last[-1] if last else 'it said nothing'}")
