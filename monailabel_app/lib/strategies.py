@@ -1,0 +1,135 @@
+"""Which image a reader gets next: the package's strategies over the images that nobody has labelled or reserved."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.strategy import Strategy as LabelStrategy
+
+from lib.datastores import MyotomeDatastore
+from lib.models import Model
+from lib.worker import SCORING, Draft, InferenceWorker, make_scores
+from myotome.active_learning import strategies
+from myotome.active_learning.reservations import Reservation, Reservations
+from myotome.active_learning.strategies import Candidate
+from myotome.active_learning.uncertainty import CaseScores
+from myotome.errors import MyotomeError
+
+__all__ = ["BackgroundScoring", "NextImage", "SampleRequest", "read_scores"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Who asks, for which model, and whether for an image that another reader has labelled (a second reading)."""
+
+    reader: str
+    second_reading: bool = False
+
+
+def read_scores(model: Model, image_id: str) -> CaseScores | None:
+    """The champion's scores of an image; ``None`` until they are computed."""
+    try:
+        path = model.state.scores(model.name, model.champion.weights_sha256, image_id)
+        return CaseScores.from_json(json.loads(path.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+class NextImage(LabelStrategy):
+    """One of `myotome.active_learning.strategies.STRATEGIES`, for MONAI Label; what it gives is reserved."""
+
+    def __init__(self, name: str, model: Model, reservations: Reservations) -> None:
+        self.strategy = strategies.STRATEGIES[name]
+        super().__init__(self.strategy.description)
+        self.model, self.reservations = model, reservations
+
+    def __call__(self, request: dict[str, Any], datastore: MyotomeDatastore) -> dict[str, Any]:
+        """The id of the image chosen, or ``{}`` when none is left."""
+        reader = str(request.get("reader") or request.get("client_id") or "unknown")
+        wanted = SampleRequest(reader, request.get("double_reading") is True)
+        chosen = self.reservations.take(lambda held: self._choose(datastore, wanted, held))
+        return {"id": chosen.image_id, "second_reading": chosen.second_reading} if chosen else {}
+
+    def _choose(
+        self, datastore: MyotomeDatastore, wanted: SampleRequest, held: dict[str, Reservation]
+    ) -> Reservation | None:
+        labelled = datastore.labelled()
+        if wanted.second_reading:
+            readers = {image: set(datastore.annotations.by_reader(image)) for image in labelled}
+            pool = [image for image, names in sorted(readers.items()) if len(names) == 1 and wanted.reader not in names]
+        else:
+            pool = [image for image in datastore.list_images() if image not in labelled]
+        # What the reader holds is asked away by asking for the next.
+        pool = [image for image in pool if image not in held]
+        if not pool:
+            return None
+        # The draw depends on what is labelled, so that a restarted server asks for the same image.
+        seed = zlib.crc32(repr((self.strategy.name, sorted(labelled), sorted(held))).encode())
+        candidates, known = ([self._candidate(datastore, i) for i in ids] for ids in (pool, sorted(labelled)))
+        image = self.strategy.choose(candidates, known, np.random.default_rng(seed), 1)[0]
+        newest = datastore.annotations.newest(image)
+        parent = newest.version if newest else None
+        return Reservation(image, wanted.reader, 0.0, self.strategy.name, wanted.second_reading, parent)
+
+    def _candidate(self, datastore: MyotomeDatastore, image_id: str) -> Candidate:
+        return Candidate(image_id, read_scores(self.model, image_id), image_id)
+
+
+class BackgroundScoring:
+    """Scores unlabelled images by the champion when the model is idle; resumes after a restart.
+
+    Parameters
+    ----------
+    pause_s : between two looks for images without scores
+    """
+
+    def __init__(
+        self, model: Model, datastore: MyotomeDatastore, worker: InferenceWorker, pause_s: float = 5.0
+    ) -> None:
+        self.model, self.datastore, self.worker, self.pause_s = model, datastore, worker, pause_s
+        self.failed: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def todo(self) -> list[str]:
+        """Unlabelled images without the champion's scores."""
+        sha = self.model.champion.weights_sha256
+        return [
+            image
+            for image in self.datastore.get_unlabeled_images()
+            if image not in self.failed and not self.model.state.scores(self.model.name, sha, image).is_file()
+        ]
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.pause_s):
+            try:
+                for image in self.todo():
+                    if self._stop.is_set():
+                        return
+                    self._score(image)
+            except MyotomeError as error:
+                _LOG.warning("scoring waits: %s", error)
+
+    def _score(self, image: str) -> None:
+        champion = self.model.champion
+        output = self.model.state.scores(self.model.name, champion.weights_sha256, image)
+        job = Draft(self.datastore.source(image), champion.root, champion.weights_sha256, output)
+        try:
+            self.worker.submit(make_scores, job, priority=SCORING, title="scoring").result()
+        except Exception as error:  # whatever is wrong with one image, the others are scored
+            self.failed[image] = str(error)
+            _LOG.warning("an image cannot be scored (%s): %s", type(error).__name__, error)
