@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from requests_toolbelt.multipart.decoder import ImproperBodyPartContentException, MultipartDecoder
+from requests_toolbelt.multipart.decoder import (
+    ImproperBodyPartContentException,
+    MultipartDecoder,
+    NonMultipartContentTypeException,
+)
 
 from lib.dicomweb import DicomWebDatastore, PacsUnreachable
 from myotome.active_learning.annotations import Annotation
@@ -93,7 +97,13 @@ def store(datastore: DicomWebDatastore, body: bytes, content_type: str, reader: 
     """
     try:
         parts = [part.content for part in MultipartDecoder(body, content_type).parts]
-    except (ImproperBodyPartContentException, LookupError, ValueError, AttributeError) as error:
+    except (
+        ImproperBodyPartContentException,
+        NonMultipartContentTypeException,
+        LookupError,
+        ValueError,
+        AttributeError,
+    ) as error:
         raise InputError("that is no multipart/related request with DICOM parts: export from the viewer.") from error
     if not parts:
         raise InputError("the request holds no DICOM object: export from the viewer.")

@@ -98,13 +98,13 @@ class LabelServer:
         return client
 
     def get(self, path: str, **options) -> requests.Response:
-        return requests.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=300, **options)
+        return requests.get(f"{self.url}{path}", timeout=300, **_signed(options))
 
     def post(self, path: str, **options) -> requests.Response:
-        return requests.post(f"{self.url}{path}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=300, **options)
+        return requests.post(f"{self.url}{path}", timeout=300, **_signed(options))
 
     def put(self, path: str, **options) -> requests.Response:
-        return requests.put(f"{self.url}{path}", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=300, **options)
+        return requests.put(f"{self.url}{path}", timeout=300, **_signed(options))
 
     def wait_for_training(self, timeout_s: float = 500) -> dict:
         """The task of the training, when it has ended."""
@@ -129,3 +129,7 @@ def write_renumbered(path: Path, label_map: LabelMap, order: list[str]) -> list[
         array[label_map.array == schema[name].index] = number
     write_label_map(path, LabelMap(array, label_map.grid, schema))
     return [{"name": name, "idx": number} for number, name in enumerate(order, 1)]
+
+
+def _signed(options: dict) -> dict:
+    return {**options, "headers": {**(options.get("headers") or {}), "Authorization": f"Bearer {TOKEN}"}}
