@@ -1,0 +1,60 @@
+"""``myotome simulate-annotation`` from end to end in small, and its refusals in one sentence."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from myotome.cli import main
+
+SMALL = """
+phantoms: {count: 4, seed: 3, thickness_mm: 80.0}
+reduction: {slices: 2, spacing_mm: 10.0}
+plan: {labelled: [1, 2], strategies: [random, measurement], seeds: 1, test_share: 0.25}
+training: {iterations: 2, channels: [4, 8], batch_size: 2, patch: 32}
+"""
+
+
+def run(capsys, *words):
+    with pytest.raises(SystemExit) as stop:
+        main(["simulate-annotation", *map(str, words)])
+    printed = capsys.readouterr()
+    return stop.value.code or 0, printed.out, printed.err
+
+
+def test_a_small_study_leaves_its_results_and_adds_to_them(capsys, tmp_path):
+    config, out = tmp_path / "small.yaml", tmp_path / "out"
+    config.write_text(SMALL)
+    code, printed, err = run(capsys, "--config", config, "-o", out)
+    assert (code, err) == (0, "")
+    assert "Foreground-aware random was not run" in printed and str(out / "report.html") in printed
+    kept = (out / "records.jsonl").read_text()
+    assert len(kept.splitlines()) == 5
+    for name in ("summary.csv", "curves.png", "report.html"):
+        assert (out / name).stat().st_size > 300
+    code, printed, _ = run(capsys, "--config", config, "-o", out, "--strategies", "random,foreground_random", "-q")
+    assert (code, printed) == (0, "")
+    assert (out / "records.jsonl").read_text().startswith(kept)
+    assert len((out / "records.jsonl").read_text().splitlines()) == 7
+    strategies = [row["strategy"] for row in json.loads((out / "summary.json").read_text())["strategies"]]
+    assert strategies == ["random", "foreground_random"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "expected"),
+    [
+        (["--data", "nowhere"], "no readable data list", 3),
+        (["--config", "nowhere.yaml"], "no configuration at nowhere.yaml", 3),
+        (["--strategies", "guess"], "no strategy guess", 3),
+    ],
+)
+def test_a_refusal_is_one_sentence(capsys, tmp_path, words, sentence, expected):
+    code, out, err = run(capsys, "-o", tmp_path / "out", *words)
+    assert (code, out) == (expected, "")
+    assert err.count("\n") == 1 and sentence in err
+
+
+def test_help_shows_how_it_is_called(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and "myotome simulate-annotation --seeds 5" in out
