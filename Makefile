@@ -5,7 +5,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 BUNDLE := respiratory_muscle_ct_segmentation
 
-.PHONY: help setup demo test check bench lock wheel evaluate-respiratory
+PORT := 8000
+
+.PHONY: help setup demo serve test check bench lock wheel evaluate-respiratory
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +20,10 @@ $(READY): requirements/lock.txt pyproject.toml scripts/setup
 demo: $(READY) ## make a phantom chest CT as DICOM, analyse it, print the measurements
 	$(BIN)/myotome phantom thorax -n 1 --seed 7 --recipe clinical --format dicom -o demo/phantom --overwrite
 	$(BIN)/myotome analyze demo/phantom/case_000007/dicom --bundle $(BUNDLE) -o demo/result --overwrite
+
+serve: $(READY) ## start the label server with an Orthanc and two demo studies, to be opened in a browser (PORT=8000)
+	@scripts/system_packages Orthanc
+	$(BIN)/myotome serve --with-orthanc --state demo/serve --port $(PORT)
 
 test: $(READY) ## run the tests
 	@scripts/test
