@@ -10,6 +10,7 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 
+from lib.agreement import Agreements
 from lib.datastores import FolderDatastore, MyotomeDatastore
 from lib.dicomweb import DicomWebDatastore
 from lib.infers import BundleInfer
@@ -60,6 +61,7 @@ class MyotomeApp(MONAILabelApp):
             description="Measures muscle, bone and disc; drafts, training and active learning for its bundles",
             version=__version__,
         )
+        self.agreements = Agreements(self.datastore())
 
     def worker(self) -> InferenceWorker:
         """The inference process, started when it is first needed."""

@@ -36,6 +36,7 @@ def collect_status(app: Any) -> dict[str, Any]:
         "inference": {"running": app.worker().running, "waiting": app.worker().waiting},
         "reservations": [{**asdict(row), "hours_left": (row.until - now) / 3600} for row in held.values()],
         "labels": [_label_row(store, image) for image in labelled[:_SHOWN_LABELS]],
+        "agreements": app.agreements.overview(),
         "models": [_model_row(app, model) for model in app.models],
     }
 

@@ -19,7 +19,7 @@ from myotome.io import read_label_map, write_label_map
 from myotome.io.atomic import atomic_folder, atomic_path
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
-__all__ = ["Annotation", "AnnotationStore", "Authorship", "folder_name", "rename_labels"]
+__all__ = ["Annotation", "AnnotationStore", "Authorship", "folder_name", "rename_labels", "require_same_grid"]
 
 _SAME_PLACE_MM = 0.05
 _BACKGROUND_NAMES = ("background", "")

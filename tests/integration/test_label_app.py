@@ -116,6 +116,8 @@ def test_every_version_stays_and_the_newest_wins(server, studies, tmp_path):
     [pair] = server.get("/datastore/label/agreement", params={"image": "p2"}).json()
     assert pair["readers"] == ["Ada", "Bo"]
     assert pair["structures"]["erector_spinae"]["dice"] == 0
+    assert server.get("/status.json").json()["agreements"] == [pair]
+    assert "Images that two readers labelled" in server.get("/status").text
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from itertools import combinations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 
-from lib.agreement import compare_readers
 from lib.datastores import FINAL, ORIGINAL
 from lib.routes.common import app_of, client_name, parse_object, reader_of, received
 from myotome.active_learning.annotations import Authorship
@@ -143,11 +141,5 @@ def versions(request: Request, image: str) -> list[dict[str, Any]]:
 @router.get("/label/agreement", summary="How far readers of one image agree")
 def agreement(request: Request, image: str) -> list[dict[str, Any]]:
     """Dice, volume and density differences of each pair of readers, from the newest version of each."""
-    store = app_of(request).datastore()
-    readers = store.annotations.by_reader(store.require_image(image))
-    volume = store.volume(image) if len(readers) > 1 else None
-    return [
-        compare_readers(store.annotations, first, second, volume)
-        for first, second in combinations(readers.values(), 2)
-        if first.schema == second.schema
-    ]
+    app = app_of(request)
+    return app.agreements.of_image(app.datastore().require_image(image))
