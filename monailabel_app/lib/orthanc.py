@@ -15,6 +15,7 @@ from pathlib import Path
 import requests
 
 from myotome.errors import InputError, MyotomeError
+from myotome.processes import die_with_parent
 
 __all__ = ["Orthanc", "free_port"]
 
@@ -83,7 +84,9 @@ class Orthanc:
         configuration = self.folder / "orthanc.json"
         configuration.write_text(json.dumps(self._configuration(plugin), indent=1))
         with (self.folder / "orthanc.log").open("wb") as log:
-            self._process = subprocess.Popen([program, str(configuration)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [program, str(configuration)], stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
         end = time.monotonic() + _START_S
         while time.monotonic() < end and self._process.poll() is None:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _ALLOWED = re.compile(
     rf"|/instances/{_UID}(/(metadata|rendered|thumbnail|frames/[0-9,]{{1,200}}(/rendered)?|bulk(data)?/[\w/]{{1,200}}))?)?)?)"
 )
 _TIMEOUT = httpx.Timeout(30.0, read=300.0)
-_PASSED_ON = ("content-type", "content-length", "etag")
+_PASSED_ON = ("content-type", "content-length", "content-encoding", "etag")
 
 
 class Forbidden(MyotomeError):
@@ -46,7 +46,7 @@ class PacsReply:
     body: AsyncIterator[bytes]
 
 
-async def fetch(client: httpx.AsyncClient, base: str, path: str, query: str, accept: str) -> PacsReply:
+async def fetch(client: httpx.AsyncClient, base: str, path: str, query: str, headers: Mapping[str, str]) -> PacsReply:
     """GET a DICOMweb resource, query string and all.
 
     Raises
@@ -59,7 +59,7 @@ async def fetch(client: httpx.AsyncClient, base: str, path: str, query: str, acc
     path = path.strip("/")
     if not _ALLOWED.fullmatch(path):
         raise Forbidden("only DICOMweb (studies, series, instances, frames, metadata) is passed on to the PACS.")
-    request = client.build_request("GET", f"{base}/{path}?{query}".rstrip("?"), headers={"accept": accept})
+    request = client.build_request("GET", f"{base}/{path}?{query}".rstrip("?"), headers=_passed(headers))
     try:
         reply = await client.send(request, stream=True)
     except httpx.HTTPError as error:
@@ -73,9 +73,12 @@ async def fetch(client: httpx.AsyncClient, base: str, path: str, query: str, acc
             await reply.aclose()
 
     headers = {key: reply.headers[key] for key in _PASSED_ON if key in reply.headers}
-    if "content-encoding" in reply.headers:
-        headers["content-encoding"] = reply.headers["content-encoding"]
     return PacsReply(reply.status_code, headers, body())
+
+
+def _passed(headers: Mapping[str, str]) -> dict[str, str]:
+    """What the PACS is told of the viewer's request; no credentials, no cookies."""
+    return {"accept": headers.get("accept", "*/*"), "accept-encoding": headers.get("accept-encoding", "identity")}
 
 
 def new_client(credentials: tuple[str, str] | None) -> httpx.AsyncClient:

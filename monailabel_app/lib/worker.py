@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 from myotome.errors import MyotomeError
+from myotome.processes import die_with_parent
 
 __all__ = ["INTERACTIVE", "SCORING", "SOON", "Draft", "InferenceWorker", "WorkerBusy", "make_draft", "make_scores"]
 
@@ -124,6 +125,7 @@ def _model(job: Draft) -> Any:
 
 
 def _start(niceness: int) -> None:
+    die_with_parent()
     os.nice(niceness)
 
 

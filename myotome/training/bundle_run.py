@@ -15,6 +15,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from myotome.errors import BundleError
+from myotome.processes import die_with_parent
 
 __all__ = ["BundleTraining", "can_train", "train_bundle"]
 
@@ -99,9 +100,8 @@ def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Call
     # Waiting threads sleep: with other work on the machine, spinning ones make training several times slower.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     last: deque[str] = deque(maxlen=_KEPT_LINES)
-    with subprocess.Popen(
-        command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=root, env=environment, preexec_fn=die_with_parent, **pipes) as process:
         for line in process.stdout:
             line = line.rstrip()
             if line:

@@ -60,6 +60,10 @@ class LabelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def start(self) -> None:
         command = [sys.executable, "-m", "myotome", "serve", "--port", str(self.port), *self.options]
         environment = {**os.environ, "MYOTOME_TOKEN": TOKEN, **self.environment}

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from myotome.active_learning.annotations import Authorship
@@ -22,7 +23,7 @@ from myotome.io import read_volume, write_label_map
 from myotome.io.dicom_series import write_dicom_series
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, read_label_schema
-from tests.integration.label_server import MODEL, write_small_phantoms
+from tests.integration.label_server import MODEL, LabelServer, write_small_phantoms
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
 from lib.standins import install_standins
@@ -291,3 +292,15 @@ def test_a_body_that_grows_beyond_its_limit_is_cut_off():
     guard = Guard(app, Access("secret"), frozenset({"localhost"}), largest_mb=3)
     asyncio.run(guard(scope, receive, send))
     assert sum(taken) == 3 * 2**20
+
+
+@pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not installed (.ci/run installs it)")
+def test_a_killed_server_takes_its_processes_along(tmp_path):
+    server = LabelServer(["--with-orthanc", "--no-demo", "--state", str(tmp_path / "state")], tmp_path / "log")
+    server.start()
+    children = psutil.Process(server.pid).children(recursive=True)
+    assert "Orthanc" in {child.name() for child in children}
+    os.kill(server.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    server.kill()
+    assert alive == []

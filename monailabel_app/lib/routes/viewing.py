@@ -130,9 +130,8 @@ def _pacs(request: Request) -> DicomWebDatastore:
 @router.get(_DICOMWEB, include_in_schema=False)
 async def pacs_get(request: Request, path: str) -> StreamingResponse:
     """DICOMweb reading (QIDO-RS, WADO-RS), with its query string."""
-    accept = request.headers.get("accept", "*/*")
     base = _pacs(request).url
-    reply = await fetch(request.app.state.pacs_client, base, path, request.url.query, accept)
+    reply = await fetch(request.app.state.pacs_client, base, path, request.url.query, request.headers)
     return StreamingResponse(reply.body, status_code=reply.status, headers=reply.headers)
 
 
