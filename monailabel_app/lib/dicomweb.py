@@ -44,6 +44,7 @@ class _Series:
     study: str
     patient: str
     date: str
+    modality: str
 
 
 class DicomWebDatastore(MyotomeDatastore):
@@ -103,7 +104,13 @@ class DicomWebDatastore(MyotomeDatastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         series = self._find(image_id)
-        more = {"SeriesInstanceUID": series.uid, "StudyInstanceUID": series.study}
+        more = {
+            "SeriesInstanceUID": series.uid,
+            "StudyInstanceUID": series.study,
+            "PatientID": series.patient,
+            "Modality": series.modality,
+            "StudyDate": series.date,
+        }
         return {**super().get_image_info(image_id), **more}
 
     def synchronise(self) -> None:
@@ -166,7 +173,10 @@ class DicomWebDatastore(MyotomeDatastore):
             run_id=f"{annotation.version} {annotation.labels_sha256}",
         )
         path = self.state.temporary / f"{annotation.labels_sha256[:16]}.dcm"
-        write_segmentation(path, label_map, volume, provenance, reader=annotation.authorship.author)
+        # Viewers list segmentations by this: which one is the newest has to be seen.
+        author, when = annotation.authorship.author, annotation.created[:16].replace("T", " ")
+        description = f"{annotation.version} {author[:24]} {when}"
+        write_segmentation(path, label_map, volume, provenance, reader=author, description=description)
         dataset = dcmread(path)
         path.unlink()
         try:
@@ -202,7 +212,7 @@ class DicomWebDatastore(MyotomeDatastore):
             )
         except (requests.RequestException, OSError) as error:
             raise PacsUnreachable(f"the PACS at {self.url} does not answer ({type(error).__name__}).") from error
-        return [_Series(*(_text(row, tag) for tag in (_SERIES, _STUDY, _PATIENT, _CREATED))) for row in rows]
+        return [_Series(*(_text(row, tag) for tag in (_SERIES, _STUDY, _PATIENT, _CREATED)), modality) for row in rows]
 
     def _retrieve(self, series: _Series) -> list[Any]:
         try:

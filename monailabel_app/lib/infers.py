@@ -51,6 +51,11 @@ class BundleInfer(InferTask):
         self.model, self._worker = model, worker
         self._choice = {"engine": engine, "precision": precision}
 
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's, with the structures' colours for OHIF."""
+        colours = {structure.name: list(structure.colour) for structure in self.model.schema.structures}
+        return {**super().info(), "label_colors": colours}
+
     def is_valid(self) -> bool:
         return True
 

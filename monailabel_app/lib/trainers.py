@@ -84,7 +84,16 @@ class BundleTrain(TrainTask):
     def stats(self) -> dict[str, Any]:
         """What is under way, and how the rounds before ended; shown in ``/info/``."""
         events = [event for event in self.model.history.events() if "verdict" in event]
-        return {"progress": read_progress(self.model), "rounds": events[-20:]}
+        progress = read_progress(self.model)
+        best = [max(event["champion"]["mean_dice"], event["challenger"]["mean_dice"]) for event in events[-1:]]
+        return {
+            # What the clients draw a bar and a line of: percent for epochs.
+            "epoch": round(100 * progress["share"]) if progress else 0,
+            "total_epochs": 100 if progress else 0,
+            "best_metric": best[0] if best else 0.0,
+            "progress": progress,
+            "rounds": events[-20:],
+        }
 
     def __call__(self, request: dict[str, Any], datastore: MyotomeDatastore) -> dict[str, Any]:
         wanted = RoundRequest.from_client(request, self._tracking)

@@ -64,7 +64,8 @@ async def infer(
     path = task.draft_path(image)
     if output == Output.dicom_seg:
         return await run_in_threadpool(_as_segmentation, app, image, path, task.model)
-    content = await run_in_threadpool(_in_format, path, extension, app.state.temporary)
+    compress = wanted.get("result_compress") is not False
+    content = await run_in_threadpool(_in_format, path, extension, compress, app.state.temporary)
     name = f"{model}{extension}"
     if output == Output.image:
         disposition = {"content-disposition": f'attachment; filename="{name}"'}
@@ -77,7 +78,7 @@ async def infer(
     return Response(content=encoder.to_string(), media_type=encoder.content_type)
 
 
-def _in_format(path: Path, extension: str, folder: Path) -> bytes:
+def _in_format(path: Path, extension: str, compress: bool, folder: Path) -> bytes:
     """The label map's file, converted when the client wants another format."""
     if extension == ".nii.gz":
         return path.read_bytes()
@@ -88,7 +89,7 @@ def _in_format(path: Path, extension: str, folder: Path) -> bytes:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         target = Path(place) / f"draft{extension}"
-        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(target), True)
+        SimpleITK.WriteImage(SimpleITK.ReadImage(str(path)), str(target), compress)
         return target.read_bytes()
 
 

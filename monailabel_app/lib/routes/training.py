@@ -28,6 +28,17 @@ def status(request: Request, all: bool = False, check_if_running: bool = False) 
     return tasks if isinstance(found, list) else {**tasks[0], "progress": progress}
 
 
+@router.post("/train/", summary="Start a round of training of every bundle")
+async def start_all(
+    request: Request, params: Annotated[dict[str, Any] | None, Body()] = None
+) -> dict[str, dict[str, Any]]:
+    """Rounds one after the other; ``params`` may hold those of each bundle by its name."""
+    given = params or {}
+    names = [model.name for model in app_of(request).models if model.trainable]
+    wanted = {name: _known(given[name] if isinstance(given.get(name), dict) else {}) for name in names}
+    return {name: await _start(name, options, enqueue=True) for name, options in wanted.items()}
+
+
 @router.post("/train/{model}", summary="Start a round of training")
 async def start(
     request: Request, model: str, params: Annotated[dict[str, Any] | None, Body()] = None, enqueue: bool = False
@@ -35,10 +46,18 @@ async def start(
     """Train a challenger on the labels; it replaces the champion only when it is better on held-out patients."""
     if not require_model(request, model).trainable:
         raise HTTPException(404, f"'{model}' has no training config.")
-    RoundRequest.from_client(params or {})
-    known = {key: (params or {})[key] for key in ("pretrained", "iterations") if key in (params or {})}
+    return await _start(model, _known(params or {}), enqueue)
+
+
+def _known(params: dict[str, Any]) -> dict[str, Any]:
+    """What a round takes of a client's parameters, which name much more; refused when it makes no sense."""
+    RoundRequest.from_client(params)
+    return {key: params[key] for key in ("pretrained", "iterations") if key in params}
+
+
+async def _start(model: str, params: dict[str, Any], enqueue: bool) -> dict[str, Any]:
     task, reason = await run_in_threadpool(
-        lambda: AsyncTask.run("train", request={"model": model}, params=known, enqueue=enqueue)
+        lambda: AsyncTask.run("train", request={"model": model}, params=params, enqueue=enqueue)
     )
     if task is None:
         raise HTTPException(429, reason)

@@ -1,0 +1,37 @@
+// OHIF's configuration: our own server only, at the origin that the page came from.
+window.config = {
+  routerBasename: '/ohif/',
+  showStudyList: true,
+  extensions: [],
+  modes: [],
+  showWarningMessageForCrossOrigin: true,
+  showCPUFallbackMessage: true,
+  showLoadingIndicator: true,
+  strictZSpacingForVolumeViewport: true,
+  investigationalUseDialog: { option: 'never' },
+  useSharedArrayBuffer: 'FALSE',
+  httpErrorHandler: error => window.myotome?.httpError(error.status ?? error.request?.status),
+  defaultDataSourceName: 'dicomweb',
+  dataSources: [
+    {
+      namespace: '@ohif/extension-default.dataSourcesModule.dicomweb',
+      sourceName: 'dicomweb',
+      configuration: {
+        friendlyName: 'Myotome',
+        name: 'myotome',
+        wadoUriRoot: '/proxy/dicom',
+        qidoRoot: '/proxy/dicom',
+        wadoRoot: '/proxy/dicom',
+        qidoSupportsIncludeField: true,
+        supportsReject: false,
+        imageRendering: 'wadors',
+        thumbnailRendering: 'wadors',
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: true,
+        supportsWildcard: true,
+        dicomUploadEnabled: false,
+        bulkDataURI: { enabled: true },
+      },
+    },
+  ],
+};
