@@ -77,6 +77,8 @@ def serve(
         raise InputError("give --certificate and --key together.")
     if find_spec("monailabel") is None:
         raise InputError("MONAI Label is not installed: run 'make setup' in a checkout (requirements/lock.txt has it).")
+    if tracking and find_spec("mlflow") is None:
+        raise InputError("MLflow is not installed, and --tracking needs it: run 'uv pip install mlflow'.")
     options = {
         "studies": str(studies or Path("studies")),
         "dicomweb": dicomweb or "",

@@ -31,7 +31,13 @@ _NOT_IN_NAMES = re.compile(r"[\\^=\x00-\x1f]")
 
 
 def write_segmentation(
-    path: Path | str, label_map: LabelMap, volume: Volume, provenance: Provenance, *, reader: str | None = None
+    path: Path | str,
+    label_map: LabelMap,
+    volume: Volume,
+    provenance: Provenance,
+    *,
+    reader: str | None = None,
+    description: str = "Myotome segmentation",
 ) -> bool:
     """Write a label map as a DICOM SEG of the series it was drawn on; one segment per structure that is present.
 
@@ -44,6 +50,7 @@ def write_segmentation(
     volume : read from DICOM (``acquisition.headers`` is not empty)
     provenance : what made the label map
     reader : who drew or corrected it, for the content creator's name; ``None`` when a bundle did it alone
+    description : of the series, for lists
 
     Returns
     -------
@@ -73,9 +80,9 @@ def write_segmentation(
         frame_of_reference_uid=volume.acquisition.headers[0].get("FrameOfReferenceUID"),
     )
     dataset = _make_segmentation(mask, present, volume, provenance)
+    dataset.SeriesDescription = description[:64]
     if reader:
         dataset.ContentCreatorName = _NOT_IN_NAMES.sub(" ", reader)[:64]
-        dataset.SeriesDescription = "Myotome annotation"
     with atomic_path(path) as temporary:
         dataset.save_as(temporary)
     return True
@@ -125,7 +132,6 @@ def _make_segmentation(
                 device_serial_number="0",
                 content_label="MUSCLES",
                 content_description="Muscle segmentation",
-                series_description="Myotome segmentation",
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(
