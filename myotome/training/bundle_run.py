@@ -108,6 +108,7 @@ def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Call
                 last.append(line)
             found = _PROGRESS.search(line)
             if found:
-                report(line[found.start() :], int(found["done"]) / int(found["total"]))
+                words = "{stage} {done}/{total}, loss {loss}".format(**found.groupdict())
+                report(words, int(found["done"]) / int(found["total"]))
     if process.returncode:
         raise BundleError(f"the training of '{root.name}' failed: {last[-1] if last else 'it said nothing'}")

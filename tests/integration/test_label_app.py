@@ -206,7 +206,7 @@ def test_the_whole_loop(server, studies, tmp_path):
         write_label_map(tmp_path / "again.nii.gz", truth[image])
         client.save_label(image, str(tmp_path / "again.nii.gz"))
     before = server.get(f"/champion/{MODEL}").json()
-    client.train_start(MODEL, {"iterations": 4})
+    client.train_start(MODEL, {"iterations": 6})
     task = server.wait_for_training()
     assert task["status"] == "DONE", task["details"]
     after = server.get(f"/champion/{MODEL}").json()
