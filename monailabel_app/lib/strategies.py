@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import zlib
@@ -19,7 +18,7 @@ from myotome.active_learning import strategies
 from myotome.active_learning.reservations import Reservation, Reservations
 from myotome.active_learning.strategies import Candidate
 from myotome.active_learning.uncertainty import CaseScores
-from myotome.errors import MyotomeError
+from myotome.errors import InputError, MyotomeError
 
 __all__ = ["BackgroundScoring", "NextImage", "SampleRequest", "read_scores"]
 
@@ -38,8 +37,8 @@ def read_scores(model: Model, image_id: str) -> CaseScores | None:
     """The champion's scores of an image; ``None`` until they are computed."""
     try:
         path = model.state.scores(model.name, model.champion.weights_sha256, image_id)
-        return CaseScores.from_json(json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return CaseScores.from_json(path.read_text())
+    except (FileNotFoundError, InputError):
         return None
 
 

@@ -96,7 +96,7 @@ def make_draft(job: Draft) -> dict[str, Any]:
     return reply
 
 
-def make_scores(job: Draft) -> dict[str, Any]:
+def make_scores(job: Draft) -> None:
     """How uncertain a model is of one image, from its probabilities; written to ``job.output``."""
     from myotome.active_learning.uncertainty import score_probabilities
     from myotome.inference import read_metadata, schema_of
@@ -106,10 +106,9 @@ def make_scores(job: Draft) -> dict[str, Any]:
     volume = read_volume(job.source)
     segmenter = _model(job)
     names = [structure.name for structure in schema_of(read_metadata(job.bundle)).structures]
-    scores = score_probabilities(segmenter.iter_probabilities(volume, _SCORED_SLICES), names).to_json()
+    scores = score_probabilities(segmenter.iter_probabilities(volume, _SCORED_SLICES), names)
     with atomic_path(job.output) as temporary:
-        temporary.write_text(json.dumps(scores))
-    return scores
+        temporary.write_text(scores.to_json())
 
 
 def _model(job: Draft) -> Any:

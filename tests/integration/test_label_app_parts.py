@@ -35,7 +35,7 @@ from lib.datastores import FolderDatastore, UnknownImage
 from lib.models import Model
 from lib.security import Access, Guard, clean_reader
 from lib.state import State, default_state
-from lib.strategies import NextImage
+from lib.strategies import BackgroundScoring, NextImage, read_scores
 from lib.trainers import LabelSetRefused, RoundRequest, run_round
 from lib.worker import InferenceWorker
 
@@ -304,3 +304,25 @@ def test_a_killed_server_takes_its_processes_along(tmp_path):
     _, alive = psutil.wait_procs(children, timeout=30)
     server.kill()
     assert alive == []
+
+
+def test_scores_of_the_champion_decide_and_wait_until_they_are_there(place, tmp_path):
+    truth, datastore = place
+    model = Model(bundle_root(MODEL), datastore.state)
+    strategy = NextImage("measurement", model, Reservations(tmp_path / "r.json"))
+    worker = InferenceWorker()
+    scoring = BackgroundScoring(model, datastore, worker, pause_s=0.05)
+    assert scoring.todo() == list(truth)
+    scoring.start()
+    try:
+        end = time.monotonic() + 120
+        while scoring.todo() and time.monotonic() < end:
+            time.sleep(0.2)
+        scores = {image: read_scores(model, image) for image in truth}
+        assert all(set(row.measurement_spread) <= {s.name for s in SCHEMA.structures} for row in scores.values())
+        assert all(0 < row.entropy < np.log(5) for row in scores.values())
+        assert scoring.failed == {}
+        assert strategy({"reader": "Ada"}, datastore)["id"] in truth
+    finally:
+        scoring.stop()
+        worker.close()
