@@ -23,7 +23,7 @@ demo: $(READY) ## make a phantom chest CT as DICOM, analyse it, print the measur
 
 serve: $(READY) ## start the label server with an Orthanc and two demo studies, to be opened in a browser (PORT=8000)
 	@scripts/system_packages Orthanc
-	$(BIN)/myotome serve --with-orthanc --state demo/serve --port $(PORT)
+	$(BIN)/myotome serve --with-orthanc --state demo/serve --port $(PORT) --open
 
 test: $(READY) ## run the tests
 	@scripts/test

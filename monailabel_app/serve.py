@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import webbrowser
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ from lib.state import State, default_state
 from myotome.errors import InputError, MyotomeError
 
 _DEMO_SEEDS = (7, 8)
+_OPEN_AFTER_S = 2.0
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Options:
     certificate: str = ""
     key: str = ""
     largest_mb: int = 1024
+    open_browser: bool = False
     conf: dict[str, str] = field(default_factory=dict)
 
 
@@ -80,7 +84,7 @@ def serve(options: Options, cleanup: ExitStack) -> None:
     label_app = app_instance()
     known = {"127.0.0.1", "localhost", "::1", options.host, *options.allowed_hosts}
     server = create_server(label_app, Serving(token, frozenset(known), options.largest_mb))
-    _print_welcome(options, token, len(label_app.datastore().list_images()))
+    _welcome(options, token, len(label_app.datastore().list_images()))
     secure = {"ssl_certfile": options.certificate, "ssl_keyfile": options.key} if options.certificate else {}
     uvicorn.run(
         server,
@@ -161,7 +165,7 @@ def _prepare_monailabel(source: str, conf: dict[str, str]) -> None:
         "MONAI_LABEL_TRACKING_ENABLED": "false",
         # The classes of lib are loaded once: two of each would not know one another.
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), str(HERE.parent), os.environ.get("PYTHONPATH", "")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")])),
     }
     os.environ.update(environment)
     install_standins()
@@ -171,7 +175,7 @@ def _prepare_monailabel(source: str, conf: dict[str, str]) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _print_welcome(options: Options, token: str, images: int) -> None:
+def _welcome(options: Options, token: str, images: int) -> None:
     scheme = "https" if options.certificate else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"{scheme}://{host}:{options.port}"
@@ -183,6 +187,8 @@ def _print_welcome(options: Options, token: str, images: int) -> None:
         "Stop with Ctrl-C.",
         flush=True,
     )
+    if options.open_browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        threading.Timer(_OPEN_AFTER_S, webbrowser.open, [f"{address}/login?token={token}&next=/"]).start()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class MyotomeDatastore(Datastore):
         self.schemas = tuple(schemas)
         self.annotations = AnnotationStore(state.annotations)
         self._making_images = threading.Lock()
+        self._grids: dict[tuple[str, int], Grid] = {}
 
     # images: what a subclass answers
 
@@ -84,6 +85,14 @@ class MyotomeDatastore(Datastore):
     def volume(self, image_id: str) -> Volume:
         """The image, in Hounsfield units for a CT."""
         return read_volume(self.source(self.require_image(image_id)))
+
+    def grid(self, image_id: str) -> Grid:
+        """The image's grid; the image is read once for it, and again when it changed."""
+        source = self.source(self.require_image(image_id))
+        key = image_id, source.stat().st_mtime_ns
+        if key not in self._grids:
+            self._grids[key] = read_volume(source).grid
+        return self._grids[key]
 
     def get_image_uri(self, image_id: str) -> str:
         return str(self.source(self.require_image(image_id)))
@@ -137,23 +146,23 @@ class MyotomeDatastore(Datastore):
         InputError
             When it is not a label of this image: unreadable, on another grid, with unknown or unnamed segments.
         """
-        volume = self.volume(image_id)
-        label_map = self._read_label(path, volume, label_info)
-        annotation = self.annotations.save(image_id, label_map, volume.grid, authorship)
-        self.saved(annotation, label_map, volume)
+        grid = self.grid(image_id)
+        label_map = self._read_label(path, grid, label_info)
+        annotation = self.annotations.save(image_id, label_map, grid, authorship)
+        self.saved(annotation)
         return annotation
 
-    def saved(self, annotation: Annotation, label_map: LabelMap, volume: Volume) -> None:
+    def saved(self, annotation: Annotation) -> None:
         """Called when a version is safely kept."""
 
     def synchronise(self) -> None:
         """Exchange labels with wherever the images come from; called now and then, and before a training."""
 
-    def _read_label(self, path: Path, volume: Volume, label_info: Mapping[str, Any]) -> LabelMap:
+    def _read_label(self, path: Path, image_grid: Grid, label_info: Mapping[str, Any]) -> LabelMap:
         if is_dicom(path):
             from myotome.io.dicom_segmentation import read_segmentation
 
-            return self._first_that_fits(lambda schema: read_segmentation(path, schema, volume.grid))
+            return self._first_that_fits(lambda schema: read_segmentation(path, schema, image_grid))
         array, grid = _read_label_array(path)
         names = _segment_names(label_info)
         return self._first_that_fits(lambda schema: rename_labels(array, grid, schema, names))

@@ -19,11 +19,10 @@ from lib.datastores import MyotomeDatastore, UnknownImage
 from lib.state import State
 from myotome.active_learning.annotations import Annotation, Authorship
 from myotome.errors import InputError, MyotomeError
-from myotome.geometry import Volume
 from myotome.io.atomic import atomic_folder, atomic_path
 from myotome.io.dicom_segmentation import read_segmentation, write_segmentation
 from myotome.measurement import Provenance
-from myotome.structures import LabelMap, LabelSchema
+from myotome.structures import LabelSchema
 
 __all__ = ["DicomWebDatastore", "PacsUnreachable"]
 
@@ -79,6 +78,7 @@ class DicomWebDatastore(MyotomeDatastore):
         self._next_listing = 0.0
         self._series: dict[str, _Series] = {}
         self._ledger = _Ledger(state.pacs)
+        self._given_up: set[str] = set()
 
     def name(self) -> str:
         return self.url
@@ -121,25 +121,30 @@ class DicomWebDatastore(MyotomeDatastore):
             self._read_segmentation(row, series)
         self._store_pending()
 
-    def saved(self, annotation: Annotation, label_map: LabelMap, volume: Volume) -> None:
-        self._store_pending()
+    def saved(self, annotation: Annotation) -> None:
+        with self._storing:
+            self._try_to_store(annotation)
 
     def _store_pending(self) -> None:
+        """Store what could not be stored when it was saved."""
         with self._storing:
-            self._store_all()
+            for image_id in self.annotations.image_ids():
+                for version in self.annotations.versions(image_id):
+                    known = version.authorship.origin or self._ledger.find(image_id, version.version)
+                    if not known and version.labels_sha256 not in self._given_up and not self._try_to_store(version):
+                        return
 
-    def _store_all(self) -> None:
-        for image_id in self.annotations.image_ids():
-            for version in self.annotations.versions(image_id):
-                if version.authorship.origin or self._ledger.stored(image_id, version.version):
-                    continue
-                try:
-                    self._store(version)
-                except PacsUnreachable as error:
-                    _LOG.warning("%s The label is kept here and stored with the next one.", error)
-                    return
-                except (MyotomeError, UnknownImage) as error:
-                    _LOG.warning("version %s was not stored in the PACS: %s", version.version, error)
+    def _try_to_store(self, annotation: Annotation) -> bool:
+        """False when the PACS does not answer, so that it is tried again later."""
+        try:
+            self._store(annotation)
+        except PacsUnreachable as error:
+            _LOG.warning("%s The label is kept here, and stored when it answers.", error)
+            return False
+        except MyotomeError as error:
+            self._given_up.add(annotation.labels_sha256)
+            _LOG.warning("version %s cannot be stored in the PACS: %s", annotation.version, error)
+        return True
 
     def stored_series(self, annotation: Annotation) -> str | None:
         """SeriesInstanceUID of a version's SEG, when it is in the PACS."""
@@ -230,11 +235,11 @@ class DicomWebDatastore(MyotomeDatastore):
             path = self.state.temporary / f"{row.uid}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)
             dataset.save_as(path, enforce_file_format=True)
-            volume = self.volume(image_id)
-            label_map = self._first_that_fits(lambda schema: read_segmentation(path, schema, volume.grid))
+            grid = self.grid(image_id)
+            label_map = self._first_that_fits(lambda schema: read_segmentation(path, schema, grid))
             path.unlink()
             origin = Authorship(author="PACS", client="pacs", origin=row.uid)
-            annotation = self.annotations.save(image_id, label_map, volume.grid, origin)
+            annotation = self.annotations.save(image_id, label_map, grid, origin)
             self._ledger.add(row.uid, annotation)
         except PacsUnreachable:
             raise
@@ -250,15 +255,14 @@ class _Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._rows: dict[str, list[str]] = json.loads(path.read_text()) if path.is_file() else {}
+        self._by_version = {tuple(row): uid for uid, row in self._rows.items() if row}
 
     def __contains__(self, series_uid: str) -> bool:
         return series_uid in self._rows
 
     def find(self, image_id: str, version: str) -> str | None:
-        return next((uid for uid, row in self._rows.items() if row == [image_id, version]), None)
-
-    def stored(self, image_id: str, version: str) -> bool:
-        return self.find(image_id, version) is not None
+        """SeriesInstanceUID of a version's segmentation."""
+        return self._by_version.get((image_id, version))
 
     def add(self, series_uid: str, annotation: Annotation) -> None:
         self._write(series_uid, [annotation.image_id, annotation.version])
@@ -269,6 +273,7 @@ class _Ledger:
     def _write(self, series_uid: str, row: list[str]) -> None:
         with self._lock:
             self._rows[series_uid] = row
+            self._by_version |= {tuple(row): series_uid} if row else {}
             with atomic_path(self.path) as temporary:
                 temporary.write_text(json.dumps(self._rows, indent=1))
 

@@ -15,6 +15,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote
 
+from myotome.errors import InputError
+
 __all__ = ["COOKIE", "Access", "Guard", "new_token"]
 
 COOKIE = "myotome"
@@ -22,6 +24,7 @@ _OPEN_PATHS = {"/auth/", "/auth/token", "/login", "/favicon.ico"}
 _PATH_TOKEN = re.compile(r"^/t/([^/]+)(/.*)$")
 _READER = re.compile(r"[^\w .@-]")
 _LONGEST_READER = 64
+_SHORTEST_TOKEN = 12
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -42,12 +45,17 @@ def new_token() -> str:
 class Access:
     """Checks the token, and signs a reader's name with it, so that a session says who saves.
 
-    Parameters
-    ----------
-    token : ``""`` opens the server to all; it is for tests of the peer's, and `myotome serve` never does it
+    Raises
+    ------
+    InputError
+        When the token is so short that it could be guessed.
     """
 
     token: str
+
+    def __post_init__(self) -> None:
+        if len(self.token) < _SHORTEST_TOKEN:
+            raise InputError(f"a token of {len(self.token)} letters can be guessed: give {_SHORTEST_TOKEN} or more.")
 
     def admits(self, token: str) -> bool:
         """Compare in constant time."""
@@ -113,7 +121,7 @@ class Guard:
         if reader is None and scope["path"] not in _OPEN_PATHS:
             await self._turn_away(scope, headers, send)
             return
-        scope.setdefault("state", {})["reader"] = reader or ""
+        scope.setdefault("state", {}).update(reader=reader or "", signed_in=reader is not None)
         await self.app(scope, self._limited(receive), _with_headers(send))
 
     def _identify(self, scope: Scope, headers: dict[bytes, str]) -> tuple[Scope, str | None]:
@@ -123,8 +131,6 @@ class Guard:
             path = found[2]
             scope = {**scope, "path": path, "raw_path": quote(path).encode()}
             return scope, self.access.reader_of(found[1])
-        if not self.access.token:
-            return scope, ""
         scheme, _, bearer = headers.get(b"authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return scope, self.access.reader_of(bearer.strip())

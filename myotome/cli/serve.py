@@ -56,6 +56,7 @@ def serve(
         str, typer.Option("--tracking", help="MLflow tracking address for training rounds, such as sqlite:///runs.db.")
     ] = "",
     demo: Annotated[bool, typer.Option(help="Make demo scans where there is nothing yet.")] = True,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open a browser, where there is a display.")] = False,
 ) -> None:
     """Serve every bundle to OHIF and 3D Slicer: drafts, labels, training, active learning.
 
@@ -84,6 +85,7 @@ def serve(
         "dicomweb": dicomweb or "",
         "with_orthanc": with_orthanc,
         "demo": demo,
+        "open_browser": open_browser,
         "state": str(state or ""),
         "host": host,
         "port": port,

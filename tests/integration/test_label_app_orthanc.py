@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,6 @@ def test_a_segmentation_of_somebody_else_becomes_a_version(server, orthanc, peop
     path = tmp_path / "other.dcm"
     write_segmentation(path, labels, volume, Provenance("none", "none", "none", {}, "none", {}, run_id="somebody"))
     orthanc.upload([path])
-    import time
 
     end = time.monotonic() + 90
     while time.monotonic() < end:
@@ -208,3 +208,23 @@ def test_a_draft_comes_as_a_segmentation_too(server, people, tmp_path):
         assert np.array_equal(
             read_segmentation(path, SCHEMA, volume.grid).array, read_labels(tmp_path / "draft.nii.gz").array
         )
+
+
+def test_a_label_saved_while_the_pacs_is_down_is_kept_and_stored_when_it_is_back(server, orthanc, people, tmp_path):
+    uid, (_, truth) = next(iter(people.items()))
+    write_label_map(tmp_path / "label.nii.gz", truth)
+    before = len(segmentations(orthanc))
+    orthanc.stop()
+    reply = server.put(
+        "/datastore/label",
+        params={"image": uid},
+        files={"label": ("label.nii.gz", (tmp_path / "label.nii.gz").read_bytes())},
+    )
+    assert reply.status_code == 200
+    assert server.get("/info/").status_code == 200
+    assert server.get("/proxy/dicom/studies").status_code == 502
+    orthanc.start()
+    end = time.monotonic() + 90
+    while len(segmentations(orthanc)) == before and time.monotonic() < end:
+        time.sleep(1)
+    assert len(segmentations(orthanc)) == before + 1

@@ -257,10 +257,10 @@ def test_an_image_that_kills_it_twice_is_refused_and_the_next_one_is_served():
 
 
 def test_a_session_says_who_it_is_and_cannot_be_made_up():
-    access = Access("secret")
+    access = Access("a long secret")
     session = access.session("Zoë Müller")
     assert access.reader_of(session) == "Zoë Müller"
-    assert access.reader_of("secret") == ""
+    assert access.reader_of("a long secret") == ""
     name, _, signature = session.partition(".")
     for forged in (
         "",
@@ -268,10 +268,15 @@ def test_a_session_says_who_it_is_and_cannot_be_made_up():
         f"{name}.{signature[:-1]}0",
         f"{name}x.{signature}",
         f".{signature}",
-        Access("other").session("Zoë"),
+        Access("another secret").session("Zoë"),
     ):
         assert access.reader_of(forged) is None, forged
     assert clean_reader("<b>Zoë\r\nSet-Cookie: x</b>") == "b Zoë  Set-Cookie  x  b"
+
+
+def test_a_token_that_can_be_guessed_is_refused():
+    with pytest.raises(InputError, match="can be guessed"):
+        Access("short")
 
 
 def test_a_body_that_grows_beyond_its_limit_is_cut_off():
@@ -287,9 +292,9 @@ def test_a_body_that_grows_beyond_its_limit_is_cut_off():
     async def send(message):
         pass
 
-    headers = [(b"host", b"localhost:1"), (b"authorization", b"Bearer secret")]
+    headers = [(b"host", b"localhost:1"), (b"authorization", b"Bearer a long secret")]
     scope = {"type": "http", "method": "PUT", "path": "/", "headers": headers, "state": {}}
-    guard = Guard(app, Access("secret"), frozenset({"localhost"}), largest_mb=3)
+    guard = Guard(app, Access("a long secret"), frozenset({"localhost"}), largest_mb=3)
     asyncio.run(guard(scope, receive, send))
     assert sum(taken) == 3 * 2**20
 

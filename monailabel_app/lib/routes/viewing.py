@@ -33,8 +33,7 @@ def info(request: Request) -> dict[str, Any]:
 @router.get("/auth/", summary="Whether a name and the token are needed")
 def auth(request: Request) -> dict[str, Any]:
     """3D Slicer asks for a user name and a password then: any name, and the token."""
-    access: Access = request.app.state.access
-    return {"enabled": bool(access.token) and not getattr(request.state, "reader", ""), "client_id": "", "realm": ""}
+    return {"enabled": not request.state.signed_in, "client_id": "", "realm": ""}
 
 
 @router.post("/auth/token", summary="Exchange a reader's name and the token for a session")
