@@ -70,7 +70,7 @@ class MyotomeApp(MONAILabelApp):
         return self._worker
 
     def init_datastore(self) -> MyotomeDatastore:
-        schemas = [model.schema for model in self.models]
+        schemas = {model.name: model.schema for model in self.models}
         if not self.studies.startswith(("http://", "https://")):
             return FolderDatastore(self.studies, self.state, schemas)
         modalities = sorted({model.modality for model in self.models})
@@ -87,7 +87,7 @@ class MyotomeApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, NextImage]:
         first = self.conf.get("strategy", "foreground_random")
         names = sorted(STRATEGIES, key=lambda name: name != first)
-        return {name: NextImage(name, self.models[0], self.reservations) for name in names}
+        return {name: NextImage(name, self.models, self.reservations) for name in names}
 
     def on_init_complete(self) -> None:
         if self.conf.get("scoring", "true") != "false":

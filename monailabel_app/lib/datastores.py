@@ -11,7 +11,7 @@ import csv
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,12 @@ class MyotomeDatastore(Datastore):
     Parameters
     ----------
     state : the server's own folder
-    schemas : the label schemas of the bundles that are served; the first is the default
+    schemas : the label schema of each bundle that is served, by its name; the first is the default
     """
 
-    def __init__(self, state: State, schemas: Iterable[LabelSchema]) -> None:
+    def __init__(self, state: State, schemas: Mapping[str, LabelSchema]) -> None:
         self.state = state
-        self.schemas = tuple(schemas)
+        self.schemas = dict(schemas)
         self.annotations = AnnotationStore(state.annotations)
         self._making_images = threading.Lock()
         self._grids: dict[tuple[str, int], Grid] = {}
@@ -117,9 +117,9 @@ class MyotomeDatastore(Datastore):
 
     # labels
 
-    def labelled(self) -> set[str]:
-        """Images that have a label, and are still here."""
-        return set(self.annotations.image_ids()) & set(self.list_images())
+    def labelled(self, schema: str | None = None) -> set[str]:
+        """Images that have a label, and are still here; labels of one schema, when one is named."""
+        return set(self.annotations.image_ids(schema)) & set(self.list_images())
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: Mapping[str, Any] | None = None
@@ -162,15 +162,18 @@ class MyotomeDatastore(Datastore):
         if is_dicom(path):
             from myotome.io.dicom_segmentation import read_segmentation
 
-            return self._first_that_fits(lambda schema: read_segmentation(path, schema, image_grid))
+            return self._first_that_fits(lambda schema: read_segmentation(path, schema, image_grid), label_info)
         array, grid = _read_label_array(path)
         names = _segment_names(label_info)
-        return self._first_that_fits(lambda schema: rename_labels(array, grid, schema, names))
+        return self._first_that_fits(lambda schema: rename_labels(array, grid, schema, names), label_info)
 
-    def _first_that_fits(self, read: Any) -> LabelMap:
-        """The label in the first schema that knows all of its segments; the first schema's refusal when none does."""
-        refusal = None
-        for schema in self.schemas:
+    def _first_that_fits(self, read: Callable[[LabelSchema], LabelMap], label_info: Mapping[str, Any]) -> LabelMap:
+        """The label in the schema of the bundle that ``label_info`` names, or in the first that knows its segments.
+
+        When none does, the first schema's refusal is raised.
+        """
+        bundle, refusal = label_info.get("model"), None
+        for schema in [self.schemas[bundle]] if bundle in self.schemas else self.schemas.values():
             try:
                 return read(schema)
             except InputError as error:
@@ -278,7 +281,7 @@ class FolderDatastore(MyotomeDatastore):
     of one patient; without it, the DICOM header does, and a NIfTI file is a patient of its own.
     """
 
-    def __init__(self, folder: Path | str, state: State, schemas: Iterable[LabelSchema]) -> None:
+    def __init__(self, folder: Path | str, state: State, schemas: Mapping[str, LabelSchema]) -> None:
         super().__init__(state, schemas)
         self.folder = Path(folder).resolve()
         if not self.folder.is_dir():

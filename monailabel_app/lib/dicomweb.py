@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class DicomWebDatastore(MyotomeDatastore):
         self,
         url: str,
         state: State,
-        schemas: Iterable[LabelSchema],
+        schemas: Mapping[str, LabelSchema],
         modalities: Iterable[str] = ("CT",),
         credentials: tuple[str, str] | None = None,
     ) -> None:
@@ -236,7 +236,7 @@ class DicomWebDatastore(MyotomeDatastore):
             path.parent.mkdir(parents=True, exist_ok=True)
             dataset.save_as(path, enforce_file_format=True)
             grid = self.grid(image_id)
-            label_map = self._first_that_fits(lambda schema: read_segmentation(path, schema, grid))
+            label_map = self._first_that_fits(lambda schema: read_segmentation(path, schema, grid), {})
             path.unlink()
             origin = Authorship(author="PACS", client="pacs", origin=row.uid)
             annotation = self.annotations.save(image_id, label_map, grid, origin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class SampleRequest:
     """Who asks, for which model, and whether for an image that another reader has labelled (a second reading)."""
 
     reader: str
+    model: Model
     second_reading: bool = False
 
 
@@ -45,24 +47,26 @@ def read_scores(model: Model, image_id: str) -> CaseScores | None:
 class NextImage(LabelStrategy):
     """One of `myotome.active_learning.strategies.STRATEGIES`, for MONAI Label; what it gives is reserved."""
 
-    def __init__(self, name: str, model: Model, reservations: Reservations) -> None:
+    def __init__(self, name: str, models: Sequence[Model], reservations: Reservations) -> None:
         self.strategy = strategies.STRATEGIES[name]
         super().__init__(self.strategy.description)
-        self.model, self.reservations = model, reservations
+        self.models, self.reservations = {model.name: model for model in models}, reservations
 
     def __call__(self, request: dict[str, Any], datastore: MyotomeDatastore) -> dict[str, Any]:
         """The id of the image chosen, or ``{}`` when none is left."""
         reader = str(request.get("reader") or request.get("client_id") or "unknown")
-        wanted = SampleRequest(reader, request.get("double_reading") is True)
+        model = self.models.get(str(request.get("model"))) or next(iter(self.models.values()))
+        wanted = SampleRequest(reader, model, request.get("double_reading") is True)
         chosen = self.reservations.take(lambda held: self._choose(datastore, wanted, held))
         return {"id": chosen.image_id, "second_reading": chosen.second_reading} if chosen else {}
 
     def _choose(
         self, datastore: MyotomeDatastore, wanted: SampleRequest, held: dict[str, Reservation]
     ) -> Reservation | None:
-        labelled = datastore.labelled()
+        schema = wanted.model.schema.name
+        labelled = datastore.labelled(schema)
         if wanted.second_reading:
-            readers = {image: set(datastore.annotations.by_reader(image)) for image in labelled}
+            readers = {image: set(datastore.annotations.by_reader(image, schema)) for image in labelled}
             pool = [image for image, names in sorted(readers.items()) if len(names) == 1 and wanted.reader not in names]
         else:
             pool = [image for image in datastore.list_images() if image not in labelled]
@@ -72,14 +76,14 @@ class NextImage(LabelStrategy):
             return None
         # The draw depends on what is labelled, so that a restarted server asks for the same image.
         seed = zlib.crc32(repr((self.strategy.name, sorted(labelled), sorted(held))).encode())
-        candidates, known = ([self._candidate(datastore, i) for i in ids] for ids in (pool, sorted(labelled)))
+        candidates, known = (
+            [Candidate(image, read_scores(wanted.model, image), image) for image in ids]
+            for ids in (pool, sorted(labelled))
+        )
         image = self.strategy.choose(candidates, known, np.random.default_rng(seed), 1)[0]
-        newest = datastore.annotations.newest(image)
+        newest = datastore.annotations.newest(image, schema)
         parent = newest.version if newest else None
         return Reservation(image, wanted.reader, 0.0, self.strategy.name, wanted.second_reading, parent)
-
-    def _candidate(self, datastore: MyotomeDatastore, image_id: str) -> Candidate:
-        return Candidate(image_id, read_scores(self.model, image_id), image_id)
 
 
 class BackgroundScoring:
@@ -107,11 +111,9 @@ class BackgroundScoring:
     def todo(self) -> list[str]:
         """Unlabelled images without the champion's scores."""
         sha = self.model.champion.weights_sha256
-        return [
-            image
-            for image in self.datastore.get_unlabeled_images()
-            if image not in self.failed and not self.model.state.scores(self.model.name, sha, image).is_file()
-        ]
+        labelled = self.datastore.labelled(self.model.schema.name)
+        left = [image for image in self.datastore.list_images() if image not in labelled and image not in self.failed]
+        return [image for image in left if not self.model.state.scores(self.model.name, sha, image).is_file()]
 
     def _run(self) -> None:
         while not self._stop.wait(self.pause_s):

@@ -125,8 +125,8 @@ def run_round(
         When there are too few labels, or none shows a structure.
     """
     datastore.synchronise()
-    cases = [datastore.find_label(image) for image in sorted(datastore.labelled())]
-    cases = [case for case in cases if case.schema == model.schema.name]
+    schema = model.schema.name
+    cases = [datastore.annotations.newest(image, schema) for image in sorted(datastore.labelled(schema))]
     training, validation = _divide(model, datastore, cases)
     champion = model.champion
     report("preparing", 0.0)

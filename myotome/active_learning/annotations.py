@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -142,6 +143,7 @@ class AnnotationStore:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self._saving = threading.Lock()
+        self._known: dict[Path, Annotation] = {}
 
     def save(self, image_id: str, label_map: LabelMap, image_grid: Grid, authorship: Authorship) -> Annotation:
         """Keep a label map as the newest version of an image's labels.
@@ -185,20 +187,17 @@ class AnnotationStore:
 
     def versions(self, image_id: str) -> list[Annotation]:
         """Every version of an image's labels, oldest first."""
-        home = self.root / folder_name(image_id)
-        if not home.is_dir():
-            return []
-        folders = sorted(path for path in home.iterdir() if path.name.startswith("v") and path.name[1:].isdigit())
-        return [_read_annotation(folder) for folder in folders if (folder / "annotation.json").is_file()]
+        return self._in_folder(self.root / folder_name(image_id))
 
-    def newest(self, image_id: str) -> Annotation | None:
-        """The version that counts: the one saved last."""
-        versions = self.versions(image_id)
+    def newest(self, image_id: str, schema: str | None = None) -> Annotation | None:
+        """The version that counts: the one saved last; of one label schema, when one is named."""
+        versions = [row for row in self.versions(image_id) if schema in (None, row.schema)]
         return versions[-1] if versions else None
 
-    def by_reader(self, image_id: str) -> dict[str, Annotation]:
-        """Each reader's newest version."""
-        return {annotation.authorship.author: annotation for annotation in self.versions(image_id)}
+    def by_reader(self, image_id: str, schema: str | None = None) -> dict[str, Annotation]:
+        """Each reader's newest version; of one label schema, when one is named."""
+        rows = [row for row in self.versions(image_id) if schema in (None, row.schema)]
+        return {annotation.authorship.author: annotation for annotation in rows}
 
     def find(self, image_id: str, version: str) -> Annotation:
         """One version.
@@ -213,14 +212,11 @@ class AnnotationStore:
                 return annotation
         raise InputError(f"there is no version '{version[:20]}' of the labels of '{image_id[:80]}': see its versions.")
 
-    def image_ids(self) -> list[str]:
-        """Images that have at least one version."""
-        found = []
-        for home in sorted(path for path in self.root.iterdir() if path.is_dir()):
-            first = next(iter(sorted(home.glob("v*/annotation.json"))), None)
-            if first:
-                found.append(json.loads(first.read_text())["image_id"])
-        return found
+    def image_ids(self, schema: str | None = None) -> list[str]:
+        """Images that have at least one version; of one label schema, when one is named."""
+        homes = sorted(path for path in self.root.iterdir() if path.is_dir())
+        rows = ([row for row in self._in_folder(home) if schema in (None, row.schema)] for home in homes)
+        return [found[0].image_id for found in rows if found]
 
     @staticmethod
     def read(annotation: Annotation) -> LabelMap:
@@ -236,9 +232,20 @@ class AnnotationStore:
             raise InputError(f"{annotation.path} is not the file that was saved: restore it from a backup.")
         return read_label_map(annotation.path, read_label_schema(annotation.schema))
 
+    def _in_folder(self, home: Path) -> list[Annotation]:
+        """The versions in an image's folder. A version never changes, so each is read from the disk once."""
+        found = []
+        for name in sorted(os.listdir(home)) if home.is_dir() else ():
+            folder = home / name
+            if folder not in self._known and _is_version(name) and (folder / "annotation.json").is_file():
+                self._known[folder] = _read_annotation(folder)
+            if folder in self._known:
+                found.append(self._known[folder])
+        return found
+
     @staticmethod
     def _last_number(home: Path) -> int:
-        numbers = [int(path.name[1:]) for path in home.glob("v*") if path.name[1:].isdigit()] if home.is_dir() else []
+        numbers = [int(name[1:]) for name in os.listdir(home) if _is_version(name)] if home.is_dir() else []
         return max(numbers, default=0)
 
 
@@ -268,6 +275,10 @@ def _corners(grid: Grid) -> np.ndarray:
     index = np.array(np.meshgrid(*[(0, size - 1) for size in grid.shape], indexing="ij")).reshape(3, -1)
     places = grid.affine[:3, :3] @ index + grid.affine[:3, 3:]
     return places[:, np.lexsort(places.round(2))]
+
+
+def _is_version(name: str) -> bool:
+    return name.startswith("v") and name[1:].isdigit()
 
 
 def _read_annotation(folder: Path) -> Annotation:

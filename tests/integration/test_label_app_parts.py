@@ -46,7 +46,7 @@ SCHEMA = read_label_schema()
 def place(tmp_path):
     """Six phantoms in a folder, their truth, and a datastore over them."""
     truth = write_small_phantoms(tmp_path / "studies", range(6))
-    return truth, FolderDatastore(tmp_path / "studies", State(tmp_path / "state"), [SCHEMA])
+    return truth, FolderDatastore(tmp_path / "studies", State(tmp_path / "state"), {MODEL: SCHEMA})
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_images_are_found_in_folders_and_series_and_never_behind_links(tmp_path)
     (tmp_path / "outside").mkdir()
     shutil.copy(studies / "deep" / "er" / "p0.nii.gz", tmp_path / "outside" / "secret.nii.gz")
     (studies / "link").symlink_to(tmp_path / "outside")
-    datastore = FolderDatastore(studies, State(default_state(str(studies))), [SCHEMA])
+    datastore = FolderDatastore(studies, State(default_state(str(studies))), {MODEL: SCHEMA})
     assert datastore.list_images() == ["deep/er/p0", "series"]
     assert datastore.patient("series") == "Person 9"
     assert datastore.patient("deep/er/p0") == "deep/er/p0"
@@ -181,7 +181,7 @@ def test_a_table_of_patients_without_its_columns_is_refused(tmp_path):
     write_small_phantoms(tmp_path, [0])
     (tmp_path / "patients.csv").write_text("scan,who\np0,a\n")
     with pytest.raises(InputError, match="'image' and 'patient'"):
-        FolderDatastore(tmp_path, State(tmp_path / ".myotome"), [SCHEMA]).list_images()
+        FolderDatastore(tmp_path, State(tmp_path / ".myotome"), {MODEL: SCHEMA}).list_images()
 
 
 def test_nrrd_and_its_space_are_understood(place, tmp_path):
@@ -202,7 +202,7 @@ def test_nrrd_and_its_space_are_understood(place, tmp_path):
 def test_a_second_reading_goes_to_another_reader(place, untrained, tmp_path):
     truth, datastore = place
     model = Model(untrained, datastore.state)
-    strategy = NextImage("random", model, Reservations(tmp_path / "r.json"))
+    strategy = NextImage("random", [model], Reservations(tmp_path / "r.json"))
     label_all(datastore, {"p3": truth["p3"]})
     assert strategy({"reader": "Ada", "double_reading": True}, datastore) == {}
     assert strategy({"reader": "Bo", "double_reading": True}, datastore) == {"id": "p3", "second_reading": True}
@@ -314,7 +314,7 @@ def test_a_killed_server_takes_its_processes_along(tmp_path):
 def test_scores_of_the_champion_decide_and_wait_until_they_are_there(place, tmp_path):
     truth, datastore = place
     model = Model(bundle_root(MODEL), datastore.state)
-    strategy = NextImage("measurement", model, Reservations(tmp_path / "r.json"))
+    strategy = NextImage("measurement", [model], Reservations(tmp_path / "r.json"))
     worker = InferenceWorker()
     scoring = BackgroundScoring(model, datastore, worker, pause_s=0.05)
     assert scoring.todo() == list(truth)

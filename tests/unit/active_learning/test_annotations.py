@@ -16,7 +16,7 @@ import pytest
 from myotome.active_learning.annotations import AnnotationStore, Authorship, folder_name, rename_labels
 from myotome.errors import GeometryError, InputError
 from myotome.geometry import Grid, reorient
-from myotome.structures import LabelMap, read_label_schema
+from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
 SCHEMA = read_label_schema()
 GRID = Grid((4, 3, 2), np.diag([2.0, 2.0, 5.0, 1.0]))
@@ -48,6 +48,18 @@ def test_each_readers_newest_version_is_found(store):
     for author, value in (("Ada", 1), ("Bo", 2), ("Ada", 3)):
         store.save("a", label_map(value), GRID, Authorship(author=author))
     assert {name: row.version for name, row in store.by_reader("a").items()} == {"Ada": "v0003", "Bo": "v0002"}
+
+
+def test_labels_of_another_schema_are_told_apart(store):
+    other = LabelSchema("other", SCHEMA.structures)
+    store.save("a", label_map(1), GRID, Authorship())
+    store.save("a", LabelMap(label_map(2).array, GRID, other), GRID, Authorship())
+    store.save("b", LabelMap(label_map(2).array, GRID, other), GRID, Authorship())
+    assert store.newest("a").version == "v0002"
+    assert store.newest("a", SCHEMA.name).version == "v0001"
+    assert store.newest("b", SCHEMA.name) is None
+    assert store.image_ids(SCHEMA.name) == ["a"]
+    assert store.image_ids("other") == ["a", "b"]
 
 
 def test_twenty_readers_saving_at_once_all_survive(store):
@@ -132,7 +144,7 @@ _SAVER = """
 import sys, numpy as np
 from myotome.active_learning.annotations import AnnotationStore, Authorship
 from myotome.geometry import Grid
-from myotome.structures import LabelMap, read_label_schema
+from myotome.structures import LabelMap, LabelSchema, read_label_schema
 store, schema = AnnotationStore(sys.argv[1]), read_label_schema()
 grid = Grid((60, 60, 20), np.diag([2.0, 2.0, 5.0, 1.0]))
 print("ready", flush=True)
