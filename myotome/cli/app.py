@@ -13,10 +13,13 @@ import typer
 
 from myotome import __version__
 from myotome.cli.analyze import analyze
+from myotome.cli.champion import champion
 from myotome.cli.engines import engines
 from myotome.cli.info import info
 from myotome.cli.measure import measure
 from myotome.cli.phantom import phantom
+from myotome.cli.serve import serve
+from myotome.cli.simulate_annotation import simulate_annotation
 from myotome.errors import MyotomeError
 
 __all__ = ["app", "main"]
@@ -49,6 +52,9 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(measure)
 app.add_typer(phantom, name="phantom")
+app.command()(serve)
+app.command()(champion)
+app.command()(simulate_annotation)
 app.command()(engines)
 app.command()(info)
 

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from myotome.active_learning.champions import ChampionHistory
 from myotome.errors import InputError
 from myotome.resources import bundle_root
 
@@ -34,6 +31,11 @@ def champion(
 
         myotome champion scans/.myotome --bundle respiratory_muscle_ct_segmentation --back
     """
+    from rich.console import Console
+    from rich.table import Table
+
+    from myotome.active_learning.champions import ChampionHistory
+
     if not state.is_dir():
         raise InputError(f"there is no folder '{state}': give the one that 'myotome serve' keeps its state in.")
     root = bundle_root(bundle)

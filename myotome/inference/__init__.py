@@ -7,6 +7,7 @@ from myotome.inference.segmenter import (
     Segmenter,
     read_metadata,
     require_matching_weights,
+    schema_of,
 )
 from myotome.inference.slices import AdjacentSliceInferer, SliceInferer
 from myotome.inference.transform import SegmentVolumed
@@ -23,4 +24,5 @@ __all__ = [
     "WindowInferer",
     "read_metadata",
     "require_matching_weights",
+    "schema_of",
 ]

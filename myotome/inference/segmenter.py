@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from myotome.networks import read_weights
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
-__all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights"]
+__all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights", "schema_of"]
 
 
 class Segmenter(Protocol):
@@ -111,7 +111,7 @@ class BundleSegmenter:
         self.bundle, self.bundle_version = root.name, str(metadata["version"])
         self.device = _require_device(device)
         self.weights_sha256 = require_matching_weights(root, metadata)
-        self._schema = schema or _schema_of(metadata)
+        self._schema = schema or schema_of(metadata)
         parser = _read_config(root, self.device, plain=engine == "eager" and precision in (None, "float32"))
         choice = {"engine": engine, "precision": precision}
         for key, value in choice.items():
@@ -139,6 +139,31 @@ class BundleSegmenter:
             data["pred"] = self._inferer(data["image"][None], self._network)[0]
             labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
         return LabelMap(labels, volume.grid, self._schema)
+
+    def iter_probabilities(self, volume: Volume, slices: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What the network says of evenly spread slices, one at a time: how sure it is, without a volume of it.
+
+        Parameters
+        ----------
+        slices : how many; a volume of fewer gives every one.
+
+        Returns
+        -------
+        iterator of ((C, x, y) float32 probabilities, (x, y) float32 HU)
+            On the network's own in-plane grid; see :meth:`SliceInferer.iter_probabilities`.
+
+        Raises
+        ------
+        BundleError
+            When the bundle is run by another inferer than :class:`SliceInferer`: one of windows, or the reference
+            pipeline that engine ``"eager"`` stands for.
+        """
+        if not isinstance(self._inferer, SliceInferer):
+            raise BundleError(
+                f"the bundle '{self.bundle}' gives no probabilities slice by slice as it is run here "
+                f"({type(self._inferer).__name__}): take another engine, or a strategy that needs none."
+            )
+        return self._inferer.iter_probabilities(volume.array, volume.grid.affine, self._network, slices)
 
     def classify(self, volume: Volume, mask: LabelMap) -> LabelMap:
         """Decide labels 1-3 of a label map anew, by the cascade's third stage alone: how the paper scores that stage.
@@ -209,7 +234,14 @@ def require_matching_weights(root: Path, metadata: dict[str, Any], name: str = "
     return found
 
 
-def _schema_of(metadata: dict[str, Any]) -> LabelSchema:
+def schema_of(metadata: dict[str, Any]) -> LabelSchema:
+    """The numbering of a bundle's label maps, checked against its channels.
+
+    Raises
+    ------
+    BundleError
+        When metadata and `configs/structures.yaml` disagree.
+    """
     channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
     schema = read_label_schema(metadata.get("label_schema", "respiratory_muscle_ct"))
     if schema.channel_def() != channels:

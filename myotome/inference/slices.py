@@ -45,21 +45,46 @@ class SliceInferer(LabelMapInferer):
     def _settings(self) -> str:
         return f"slices {self.spacing_mm} mm, {self.window_hu} HU, margin {self.margin_mm} mm, /{self.divisible}"
 
-    def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
+    def iter_probabilities(
+        self, array: np.ndarray, affine: np.ndarray, network: nn.Module, slices: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """What the network says of evenly spread slices, one after the other, on its own in-plane grid.
+
+        Parameters
+        ----------
+        array, affine : (X, Y, Z) image in HU, and (4, 4) voxel indices to patient mm, RAS+.
+        slices : how many; a volume of fewer gives every one. They come from the lowest to the highest.
+
+        Yields
+        ------
+        probabilities : (C, x, y) float32; hu : (x, y) float32, the slice on the same grid, cropped to the body
+        """
+        image, _, size = self._locate(array, affine)
+        chosen = np.unique(((np.arange(slices) + 0.5) * image.shape[2] / slices).astype(int)).tolist()
+        numbers = iter(chosen)
+        for planes in self.open(network).map(self._batches(image, (), size, chosen)):
+            for plane in planes:
+                hu = resample_plane(_tensor(image[..., next(numbers)]), size)
+                yield plane[:, : size[0], : size[1]].float().numpy(), hu.numpy().copy()
+
+    def _locate(self, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, tuple, tuple[int, int]]:
+        """The image in RAS order, cropped to the body; the body's box; and the in-plane size the network works on."""
         image, ras = reorient(array, affine)
         spacing = np.linalg.norm(ras[:3, :3], axis=0)
         with self._timed("find body"):
             box = find_body_box(image, spacing, self.margin_mm)
         image = image[box]
-        shape = image.shape[:2]
-        size = in_plane_size(shape, spacing[:2], self.spacing_mm)
-        places = (_working_positions(full, part) for full, part in zip(shape, size, strict=True))
+        return image, box, in_plane_size(image.shape[:2], spacing[:2], self.spacing_mm)
+
+    def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
+        image, box, size = self._locate(array, affine)
+        places = (_working_positions(full, part) for full, part in zip(image.shape[:2], size, strict=True))
         restore = PlaneRestorer(*places, size, decide_muscle)
         labels = np.zeros_like(array, dtype=np.uint8)
         target = reorient(labels, affine)[0][box]
         known = [reorient(mask, affine)[0][box] for mask in masks]
         depth = image.shape[2]
-        outputs = engine.map(self._batches(image, known, size))
+        outputs = engine.map(self._batches(image, known, size, range(depth)))
         for start in range(0, depth, self.batch_size):
             with self._timed("network"):
                 planes = next(outputs)
@@ -70,18 +95,18 @@ class SliceInferer(LabelMapInferer):
         return labels if not masks else decide_within(masks[0], labels)
 
     def _batches(
-        self, image: np.ndarray, masks: Sequence[np.ndarray], size: tuple[int, int]
+        self, image: np.ndarray, masks: Sequence[np.ndarray], size: tuple[int, int], slices: Sequence[int]
     ) -> Iterator[tuple[Tensor, ...]]:
-        """What the network is given for each batch of slices; each slice is resampled once."""
+        """What the network is given for each batch of ``slices``; neighbours are resampled once."""
         depth = image.shape[2]
         ready: dict[int, Tensor] = {}
-        for start in range(0, depth, self.batch_size):
+        for start in range(0, len(slices), self.batch_size):
             rows = []
-            for index in range(start, min(start + self.batch_size, depth)):
+            chosen = slices[start : start + self.batch_size]
+            for index in chosen:
                 wanted = [min(max(index + step, 0), depth - 1) for step in (-1, 0, 1)]
                 ready = {at: ready[at] if at in ready else self._prepare(image[..., at], size) for at in wanted}
                 rows.append(torch.stack([ready[at] for at in wanted]))
-            chosen = range(start, start + len(rows))
             further = [
                 _pad(
                     torch.stack([resample_plane(_tensor(mask[..., at]), size, "nearest")[None] for at in chosen]),

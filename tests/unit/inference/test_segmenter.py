@@ -152,3 +152,18 @@ def test_the_phantom_segmenter_gives_the_truth_of_its_own_image_only():
     other = Volume(np.zeros((2, 2, 2), np.int16), Grid((2, 2, 2), np.eye(4)))
     with pytest.raises(InputError, match="not the one"):
         PhantomSegmenter(truth).segment(other)
+
+
+def test_probabilities_of_evenly_spread_slices(bundle):
+    """Two of three slices, in-plane 2 mm to 0.8 mm over the body and its margin."""
+    found = list(BundleSegmenter(bundle).iter_probabilities(make_volume(), slices=2))
+    assert len(found) == 2
+    for probabilities, hu in found:
+        assert probabilities.shape == (5, *hu.shape)
+        assert np.allclose(probabilities.sum(axis=0), 1, atol=1e-4)
+    assert -1000 <= found[0][1].min() < found[0][1].max() <= 100
+
+
+def test_a_bundle_that_is_not_run_slice_by_slice_gives_no_probabilities(bundle):
+    with pytest.raises(BundleError, match=r"no probabilities slice by slice.*AdjacentSliceInferer"):
+        BundleSegmenter(bundle, engine="eager").iter_probabilities(make_volume(), slices=2)

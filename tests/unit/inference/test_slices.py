@@ -14,7 +14,7 @@ from myotome.geometry import reorient
 from myotome.inference import AdjacentSliceInferer, SliceInferer, label_maps
 from myotome.inference.engines import ENGINES, EngineError, rank_engines
 from myotome.inference.engines.pytorch import EagerEngine
-from myotome.transforms import CropBodyd, ResampleInPlaned, RestoreLabelMapd
+from myotome.transforms import CropBodyd, ResampleInPlaned, RestoreLabelMapd, decide_muscle
 
 
 class Neighbours(nn.Module):
@@ -327,4 +327,39 @@ def test_the_image_is_left_as_it_was():
     image = np.moveaxis(slices_first, 0, 2)
     before = image.copy()
     SliceInferer(engine="eager", margin_mm=1000).segment(image, RAS, Thresholds())
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("engine", SLICES)
+@pytest.mark.parametrize(("slices", "expected"), [(1, [3]), (3, [1, 3, 5]), (7, range(7)), (50, range(7))])
+def test_probabilities_come_for_evenly_spread_slices_with_their_neighbours(engine, slices, expected, checks):
+    image = make_body((64, 50, 7))
+    affine = RAS.copy()
+    found = list(SliceInferer(engine=engine, margin_mm=1000).iter_probabilities(image, affine, Thresholds(), slices))
+    truth = threshold(image)
+    assert [hu.tolist() for _, hu in found] == [image[..., index].tolist() for index in expected]
+    for (probabilities, hu), index in zip(found, expected, strict=True):
+        assert probabilities.dtype == hu.dtype == np.float32
+        assert np.array_equal(probabilities.argmax(axis=0), truth[..., index])
+
+
+def test_the_lowest_slice_comes_first_whatever_the_axis_order():
+    image, flipped = make_body((64, 50, 4)), RAS @ np.diag([1, 1, -1, 1])
+    flipped[2, 3] += 3 * 5
+    inferer = SliceInferer(engine="eager", margin_mm=1000)
+    one = list(inferer.iter_probabilities(image, RAS, Thresholds(), 4))
+    other = list(inferer.iter_probabilities(image[..., ::-1], flipped, Thresholds(), 4))
+    assert all(np.array_equal(a[0], b[0]) and np.array_equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
+
+
+def test_probabilities_lead_to_the_label_map_and_leave_the_image_alone(cascade):
+    """Where nothing is resampled, deciding them slice by slice is the label map."""
+    image = make_smooth((64, 64, 4)).astype(np.float32)
+    before = image.copy()
+    inferer = SliceInferer(engine="eager", margin_mm=1000)
+    labels = inferer.segment(image, RAS, cascade)
+    for index, (probabilities, hu) in enumerate(inferer.iter_probabilities(image, RAS, cascade, 4)):
+        assert np.allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+        assert np.array_equal(decide_muscle(probabilities), labels[..., index])
+        hu[:] = 0
     assert np.array_equal(image, before)
