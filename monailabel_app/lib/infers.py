@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -50,6 +51,8 @@ class BundleInfer(InferTask):
         )
         self.model, self._worker = model, worker
         self._choice = {"engine": engine, "precision": precision}
+        self._starting = threading.Lock()
+        self._under_way: dict[Path, tuple[int, Future]] = {}
 
     def info(self) -> dict[str, Any]:
         """As MONAI Label's, with the structures' colours for OHIF."""
@@ -72,7 +75,15 @@ class BundleInfer(InferTask):
             done.set_result(json.loads(table.read_text()))
             return done
         job = Draft(source, champion.root, champion.weights_sha256, path, **self._choice)
-        return self._worker().submit(make_draft, job, priority=priority, title=f"draft by {self.model.name}")
+        with self._starting:
+            # Whoever asks for what is being made, or is to be made as soon, waits for the same draft.
+            known = self._under_way.get(path)
+            if known and not known[1].done() and known[0] <= priority:
+                return known[1]
+            future = self._worker().submit(make_draft, job, priority=priority, title=f"draft by {self.model.name}")
+            self._under_way = {key: row for key, row in self._under_way.items() if not row[1].done()}
+            self._under_way[path] = priority, future
+            return future
 
     def draft_path(self, image_id: str) -> Path:
         """Where the champion's draft of an image is, or will be."""

@@ -35,11 +35,10 @@ class SampleRequest:
     second_reading: bool = False
 
 
-def read_scores(model: Model, image_id: str) -> CaseScores | None:
-    """The champion's scores of an image; ``None`` until they are computed."""
+def read_scores(model: Model, weights_sha256: str, image_id: str) -> CaseScores | None:
+    """What weights say of an image; ``None`` until it is computed."""
     try:
-        path = model.state.scores(model.name, model.champion.weights_sha256, image_id)
-        return CaseScores.from_json(path.read_text())
+        return CaseScores.from_json(model.state.scores(model.name, weights_sha256, image_id).read_text())
     except (FileNotFoundError, InputError):
         return None
 
@@ -76,8 +75,9 @@ class NextImage(LabelStrategy):
             return None
         # The draw depends on what is labelled, so that a restarted server asks for the same image.
         seed = zlib.crc32(repr((self.strategy.name, sorted(labelled), sorted(held))).encode())
+        weights = wanted.model.champion.weights_sha256
         candidates, known = (
-            [Candidate(image, read_scores(wanted.model, image), image) for image in ids]
+            [Candidate(image, read_scores(wanted.model, weights, image), image) for image in ids]
             for ids in (pool, sorted(labelled))
         )
         image = self.strategy.choose(candidates, known, np.random.default_rng(seed), 1)[0]

@@ -151,16 +151,20 @@ class InferenceWorker:
         """Jobs that have not begun."""
         return self._jobs.qsize()
 
+    def _readers_waiting(self) -> int:
+        with self._jobs.mutex:
+            return sum(job[0] == INTERACTIVE for job in self._jobs.queue)
+
     def submit(self, function: Callable, *arguments: Any, priority: int = INTERACTIVE, title: str = "") -> Future:
         """Run ``function(*arguments)`` in the worker; both must be picklable.
 
         Raises
         ------
         WorkerBusy
-            When too many jobs wait already.
+            When too many readers wait already.
         """
-        if self.waiting >= _MOST_WAITING and priority == INTERACTIVE:
-            raise WorkerBusy(f"{self.waiting} requests wait for the model: try again in a minute.")
+        if priority == INTERACTIVE and self._readers_waiting() >= _MOST_WAITING:
+            raise WorkerBusy(f"{_MOST_WAITING} readers wait for the model: try again in a minute.")
         future: Future = Future()
         self._jobs.put((priority, next(self._count), future, title, function, arguments))
         return future

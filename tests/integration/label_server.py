@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import requests
 from monailabel.client import MONAILabelClient
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
 
 from myotome.io import read_label_map, write_label_map, write_volume
 from myotome.phantoms.thorax import Scan, make_thorax
@@ -123,6 +125,17 @@ class LabelServer:
 
 def read_labels(path: Path | str) -> LabelMap:
     return read_label_map(path, read_label_schema())
+
+
+def read_segmentations(orthanc) -> list:
+    """Every SEG in the PACS, oldest first."""
+    found = []
+    for instance in requests.get(f"{orthanc.url}/instances", auth=orthanc.credentials, timeout=30).json():
+        address = f"{orthanc.url}/instances/{instance}/file"
+        dataset = dcmread(DicomBytesIO(requests.get(address, auth=orthanc.credentials, timeout=30).content))
+        if dataset.Modality == "SEG":
+            found.append(dataset)
+    return sorted(found, key=lambda dataset: (dataset.ContentDate, dataset.ContentTime))
 
 
 def write_renumbered(path: Path, label_map: LabelMap, order: list[str]) -> list[dict]:

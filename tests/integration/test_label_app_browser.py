@@ -9,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
-from pydicom import dcmread
-from pydicom.filebase import DicomBytesIO
 
 from myotome.io import read_volume
 from myotome.io.dicom_segmentation import read_segmentation
 from myotome.io.dicom_series import write_dicom_series
 from myotome.phantoms.thorax import Scan, make_thorax
 from myotome.structures import read_label_schema
-from tests.integration.label_server import MODEL, TOKEN, LabelServer, read_labels
+from tests.integration.label_server import MODEL, TOKEN, LabelServer, read_labels, read_segmentations
 from tests.integration.ohif_reader import OhifReader, find_chromium
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
@@ -59,16 +56,6 @@ def server(orthanc, tmp_path_factory):
     server.stop()
 
 
-def find_segmentations(orthanc) -> list:
-    found = []
-    for instance in requests.get(f"{orthanc.url}/instances", auth=orthanc.credentials, timeout=30).json():
-        address = f"{orthanc.url}/instances/{instance}/file"
-        dataset = dcmread(DicomBytesIO(requests.get(address, auth=orthanc.credentials, timeout=30).content))
-        if dataset.Modality == "SEG":
-            found.append(dataset)
-    return found
-
-
 @pytest.fixture(scope="module")
 def reader(server):
     with OhifReader(server.url, TOKEN, reader="Ada") as reader:
@@ -99,7 +86,7 @@ def test_a_reader_runs_the_model_changes_the_draft_saves_it_and_sees_it_again(se
     assert reader.save("corrected").ok
     reader.screenshot(tmp_path / "saved.png")
 
-    [saved] = find_segmentations(orthanc)
+    [saved] = read_segmentations(orthanc)
     names = {item.SegmentLabel for item in saved.SegmentSequence}
     assert names <= {structure.title for structure in labels.schema.structures} and PAINTED in names
     assert saved.ContentCreatorName == "Ada"

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from pydicom import dcmread
-from pydicom.filebase import DicomBytesIO
 
 from myotome.io import read_volume, write_label_map
 from myotome.io.dicom_segmentation import read_segmentation, write_segmentation
@@ -21,7 +19,15 @@ from myotome.io.dicom_series import write_dicom_series
 from myotome.measurement import Provenance
 from myotome.phantoms.thorax import make_thorax
 from myotome.structures import LabelMap, read_label_schema
-from tests.integration.label_server import MODEL, SMALL, TOKEN, LabelServer, read_labels, write_renumbered
+from tests.integration.label_server import (
+    MODEL,
+    SMALL,
+    TOKEN,
+    LabelServer,
+    read_labels,
+    read_segmentations,
+    write_renumbered,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
 from lib.orthanc import Orthanc
@@ -67,18 +73,6 @@ def server(orthanc, tmp_path_factory):
     server.stop()
 
 
-def segmentations(orthanc) -> list:
-    """Every SEG in the PACS, oldest first."""
-    found = []
-    for series in requests.get(f"{orthanc.url}/series", auth=orthanc.credentials, timeout=30).json():
-        about = requests.get(f"{orthanc.url}/series/{series}", auth=orthanc.credentials, timeout=30).json()
-        if about["MainDicomTags"]["Modality"] == "SEG":
-            for instance in about["Instances"]:
-                address = f"{orthanc.url}/instances/{instance}/file"
-                found.append(dcmread(DicomBytesIO(requests.get(address, auth=orthanc.credentials, timeout=30).content)))
-    return sorted(found, key=lambda dataset: (dataset.ContentDate, dataset.ContentTime))
-
-
 def on_axes(array: np.ndarray, truth: LabelMap, grid) -> np.ndarray:
     """The truth's array in the axis order of the DICOM volume."""
     from myotome.geometry import reorient
@@ -109,7 +103,7 @@ def test_a_saved_label_is_a_valid_segmentation_in_the_pacs_with_the_right_names(
         data={"params": json.dumps({"label_info": names, "client_id": "Ada"})},
     )
     assert reply.status_code == 200, reply.text
-    [dataset] = segmentations(orthanc)
+    [dataset] = read_segmentations(orthanc)
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == ["Erector spinae", "Intercostal", "Other muscle"]
     assert dataset.ReferencedSeriesSequence[0].SeriesInstanceUID == uid
     assert dataset.ContentCreatorName == "Ada"
@@ -129,10 +123,10 @@ def test_a_viewer_reads_the_pacs_and_stores_segmentations_only(server, orthanc, 
     labels = LabelMap(np.ascontiguousarray(on_axes(truth.array, truth, volume.grid)), volume.grid, SCHEMA)
     path = tmp_path / "viewer.dcm"
     write_segmentation(path, labels, volume, Provenance("none", "none", "none", {}, "none", {}, run_id="viewer"))
-    before = len(segmentations(orthanc))
+    before = len(read_segmentations(orthanc))
     reply = server.post("/proxy/dicom/studies", **_as_stow(path.read_bytes()))
     assert reply.status_code == 200, reply.text
-    assert len(segmentations(orthanc)) == before + 1
+    assert len(read_segmentations(orthanc)) == before + 1
     [version] = server.get("/datastore/label/versions", params={"image": uid}).json()
     assert version["authorship"]["client"] == "ohif"
     (tmp_path / "saved.nii.gz").write_bytes(server.get("/datastore/label", params={"label": uid}).content)
@@ -191,7 +185,8 @@ def test_the_loop_against_the_pacs(server, orthanc, people, tmp_path):
         write_label_map(path, truth)
         client.save_label(uid, str(path))
     assert client.info()["datastore"]["completed"] == len(people)
-    assert {dataset.ReferencedSeriesSequence[0].SeriesInstanceUID for dataset in segmentations(orthanc)} == set(people)
+    stored = read_segmentations(orthanc)
+    assert {dataset.ReferencedSeriesSequence[0].SeriesInstanceUID for dataset in stored} == set(people)
 
 
 def test_a_draft_comes_as_a_segmentation_too(server, people, tmp_path):
@@ -213,7 +208,7 @@ def test_a_draft_comes_as_a_segmentation_too(server, people, tmp_path):
 def test_a_label_saved_while_the_pacs_is_down_is_kept_and_stored_when_it_is_back(server, orthanc, people, tmp_path):
     uid, (_, truth) = next(iter(people.items()))
     write_label_map(tmp_path / "label.nii.gz", truth)
-    before = len(segmentations(orthanc))
+    before = len(read_segmentations(orthanc))
     orthanc.stop()
     reply = server.put(
         "/datastore/label",
@@ -225,6 +220,6 @@ def test_a_label_saved_while_the_pacs_is_down_is_kept_and_stored_when_it_is_back
     assert server.get("/proxy/dicom/studies").status_code == 502
     orthanc.start()
     end = time.monotonic() + 90
-    while len(segmentations(orthanc)) == before and time.monotonic() < end:
+    while len(read_segmentations(orthanc)) == before and time.monotonic() < end:
         time.sleep(1)
-    assert len(segmentations(orthanc)) == before + 1
+    assert len(read_segmentations(orthanc)) == before + 1

@@ -323,7 +323,7 @@ def test_scores_of_the_champion_decide_and_wait_until_they_are_there(place, tmp_
         end = time.monotonic() + 120
         while scoring.todo() and time.monotonic() < end:
             time.sleep(0.2)
-        scores = {image: read_scores(model, image) for image in truth}
+        scores = {image: read_scores(model, model.champion.weights_sha256, image) for image in truth}
         assert all(set(row.measurement_spread) <= {s.name for s in SCHEMA.structures} for row in scores.values())
         assert all(0 < row.entropy < np.log(5) for row in scores.values())
         assert scoring.failed == {}

@@ -36,14 +36,16 @@ def listing(request: Request, output: Listing = Listing.stats) -> dict[str, Any]
     if output == Listing.stats:
         return store.status()
     table = store.json()
-    task = app._infers[app.models[0].name]
+    model = app.models[0]
+    weights = model.champion.weights_sha256
     for image, row in table["objects"].items():
-        if task.draft_path(image).is_file():
+        path = model.state.draft(model.name, weights, image).with_suffix("").with_suffix(".json")
+        if path.is_file():
             # 3D Slicer loads a draft that is here by itself, and names its segments by these.
-            reply = parse_object(task.draft_path(image).with_suffix("").with_suffix(".json").read_text(), "draft")
+            names = parse_object(path.read_text(), "draft")["label_names"]
             row["labels"][ORIGINAL] = {
                 "ext": ".nii.gz",
-                "info": {"params": {"label_names": reply["label_names"]}, "model": task.model.name},
+                "info": {"params": {"label_names": names}, "model": model.name},
             }
     return table
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, File, Form, HTTPException, Query, Request, UploadFile
@@ -16,11 +18,12 @@ from requests_toolbelt import MultipartEncoder
 
 from lib.routes.common import app_of, parse_object, reader_of, require_model
 from lib.worker import SOON
-from myotome.errors import InputError
+from myotome.errors import InputError, MyotomeError
 
 __all__ = ["router"]
 
 router = APIRouter()
+_LOG = logging.getLogger("myotome.server")
 _EXTENSIONS = (".nii.gz", ".nii", ".nrrd")
 
 
@@ -56,7 +59,8 @@ async def infer(
     begun = time.perf_counter()
     source = await run_in_threadpool(lambda: Path(app.datastore().get_image_uri(image)))
     task = app._infers[model]
-    reply = dict(await asyncio.wrap_future(task.draft(image, source)))
+    # Others may wait for the same draft: one who goes away does not take it from them.
+    reply = dict(await asyncio.shield(asyncio.wrap_future(task.draft(image, source))))
     reply["centroids"] = {}
     reply["latencies"] = {**reply["latencies"], "request": round(time.perf_counter() - begun, 2)}
     if output == Output.json:
@@ -124,9 +128,17 @@ def batch_infer(request: Request, model: str, images: Images = Images.unlabeled)
         Images.unlabeled: store.get_unlabeled_images,
     }
     ids = chosen[images]()
-    for image in ids:
-        app._infers[model].draft(image, Path(store.get_image_uri(image)), SOON)
+    Thread(target=_draft_all, args=(app._infers[model], store, ids), name="batch", daemon=True).start()
     return {"status": "SUBMITTED", "images": len(ids)}
+
+
+def _draft_all(task: Any, store: Any, images: list[str]) -> None:
+    """One after the other, so that a PACS is not asked for all of them at once."""
+    for image in images:
+        try:
+            task.draft(image, Path(store.get_image_uri(image)), SOON).result()
+        except MyotomeError as error:
+            _LOG.warning("an image of the batch has no draft: %s", error)
 
 
 @router.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="Reserve the next image for a reader")
