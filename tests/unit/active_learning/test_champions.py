@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -11,6 +15,7 @@ from myotome.active_learning.champions import ChampionHistory, ValidationList, V
 from myotome.errors import InputError
 from myotome.resources import bundle_root
 
+KILLS = 12
 BETTER = Verdict(True, 0.1, 0.05, 0.15, 5, "better beyond its interval")
 
 
@@ -118,3 +123,35 @@ def test_a_validation_list_that_is_damaged_is_refused_rather_than_drawn_anew(tmp
     (tmp_path / "v.json").write_text("{")
     with pytest.raises(InputError, match="restore it"):
         ValidationList(tmp_path / "v.json")
+
+
+_PUBLISHER = """
+import sys
+from pathlib import Path
+from myotome.active_learning.champions import ChampionHistory, Verdict
+history = ChampionHistory(sys.argv[1], sys.argv[2])
+verdict = Verdict(True, 0.1, 0.05, 0.15, 5, "better beyond its interval")
+weights = Path(sys.argv[1]).with_name("new.pt")
+print("ready", flush=True)
+for number in range(10**6):
+    weights.write_bytes(bytes([number % 256]) * 2_000_000)
+    print(history.publish(weights, verdict).number, flush=True)
+"""
+
+
+def test_a_process_killed_while_it_publishes_leaves_a_whole_champion(history, shipped):
+    confirmed = 0
+    for number in range(KILLS):
+        command = [sys.executable, "-c", _PUBLISHER, str(history.folder), str(shipped)]
+        publisher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert publisher.stdout.readline() == "ready\n"
+        time.sleep(random.Random(number).uniform(0.0, 0.15))
+        publisher.kill()
+        confirmed = max([confirmed, *(int(line) for line in publisher.stdout.read().split())])
+        publisher.wait()
+        champion = history.current()
+        # The pointer may be one round behind a bundle that was just written, never ahead of it.
+        assert champion.number >= confirmed
+        metadata = json.loads((champion.root / "configs" / "metadata.json").read_text())
+        if champion.number:
+            assert metadata["weights_sha256"] == {"models/model.pt": champion.weights_sha256}
