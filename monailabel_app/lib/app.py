@@ -9,6 +9,8 @@ from threading import Event, Thread
 from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import background_executors, processes
 
 from lib.agreement import Agreements
 from lib.datastores import FolderDatastore, MyotomeDatastore
@@ -111,6 +113,11 @@ class MyotomeApp(MONAILabelApp):
             scoring.stop()
         if self._worker is not None:
             self._worker.close()
+        # A training goes on from its checkpoints when it is started again.
+        for executor in background_executors.values():
+            executor.shutdown(wait=False, cancel_futures=True)
+        if processes("train"):
+            AsyncTask.stop("train")
 
     def model(self, name: str) -> Any:
         """A served bundle by name, or ``None``."""

@@ -199,10 +199,12 @@ class InferenceWorker:
             try:
                 return self._pool.submit(function, *arguments).result()
             except BrokenProcessPool:
-                _LOG.warning("the inference process died; a new one is started")
                 self._pool = None
+                if self._closed:
+                    raise MyotomeError("the server is stopping.") from None
                 if attempt == 2:
                     raise MyotomeError(
                         "the inference process died twice on this image (too little memory?): see the server's log."
                     ) from None
+                _LOG.warning("the inference process died; a new one is started")
         return None

@@ -82,12 +82,16 @@ class LabelServer:
                 time.sleep(0.3)
         raise RuntimeError(f"the server did not start: {self.log.read_text()[-2000:]}")
 
+    def interrupt(self) -> None:
+        """Ctrl-C, and at most half a minute for it to end by itself."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(30)
+
     def stop(self) -> None:
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(30)
+            self.interrupt()
         self.kill()
 
     def kill(self) -> None:

@@ -331,3 +331,18 @@ def test_scores_of_the_champion_decide_and_wait_until_they_are_there(place, tmp_
     finally:
         scoring.stop()
         worker.close()
+
+
+def test_a_server_stops_at_once_while_it_trains_and_drafts(tmp_path):
+    write_small_phantoms(tmp_path / "studies", range(3))
+    server = LabelServer(["--studies", str(tmp_path / "studies")], tmp_path / "log")
+    server.start()
+    first, *others = [server.post("/train/").json()[MODEL]["id"] for _ in range(4)]
+    assert set(others) == {first}  # asking again does not make the queue longer
+    server.post(f"/batch/infer/{MODEL}?images=all")
+    time.sleep(2)
+    children = psutil.Process(server.pid).children(recursive=True)
+    server.interrupt()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    server.kill()
+    assert alive == []

@@ -18,7 +18,7 @@ from tests.integration.label_server import MODEL, LabelServer, read_labels
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
 from lib.orthanc import Orthanc
 
-SLICES = 6
+SLICES = 4
 
 
 def few_slices(volume: Volume, first: int, name: str) -> Volume:

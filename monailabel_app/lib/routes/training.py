@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from monailabel.utils.async_tasks.task import AsyncTask
-from monailabel.utils.async_tasks.utils import processes
+from monailabel.utils.async_tasks.utils import processes, tasks
 
 from lib.routes.common import app_of, require_model
 from lib.trainers import RoundRequest, read_progress
@@ -15,6 +15,7 @@ from lib.trainers import RoundRequest, read_progress
 __all__ = ["router"]
 
 router = APIRouter(tags=["Train"])
+_UNFINISHED = ("SUBMITTED", "RUNNING")
 
 
 @router.get("/train/", summary="The training under way, or the last one", response_model=None)
@@ -56,6 +57,11 @@ def _known(params: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _start(model: str, params: dict[str, Any], enqueue: bool) -> dict[str, Any]:
+    waiting = [
+        task for task in tasks("train") if task["request"].get("model") == model and task["status"] in _UNFINISHED
+    ]
+    if enqueue and waiting:
+        return _shown(waiting[-1])  # asking again makes the queue no longer
     task, reason = await run_in_threadpool(
         lambda: AsyncTask.run("train", request={"model": model}, params=params, enqueue=enqueue)
     )
