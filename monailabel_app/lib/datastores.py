@@ -113,7 +113,12 @@ class MyotomeDatastore(Datastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         source = self.source(self.require_image(image_id))
-        return {"name": f"{image_id.split('/')[-1]}.nii.gz", "path": str(source), "strategy": {}}
+        return {"name": self.file_name(image_id), "path": str(source), "strategy": {}}
+
+    def file_name(self, image_id: str) -> str:
+        """The name of `image_file` for a client."""
+        source = self.source(image_id)
+        return source.name if source.is_file() else f"{image_id.split('/')[-1]}.nii.gz"
 
     # labels
 
@@ -156,7 +161,7 @@ class MyotomeDatastore(Datastore):
         """Called when a version is safely kept."""
 
     def synchronise(self) -> None:
-        """Exchange labels with wherever the images come from; called now and then, and before a training."""
+        """Exchange labels with wherever the images come from; the server calls it now and then."""
 
     def _read_label(self, path: Path, image_grid: Grid, label_info: Mapping[str, Any]) -> LabelMap:
         if is_dicom(path):

@@ -79,6 +79,7 @@ class DicomWebDatastore(MyotomeDatastore):
         self._series: dict[str, _Series] = {}
         self._ledger = _Ledger(state.pacs)
         self._given_up: set[str] = set()
+        self._elsewhere: set[str] = set()
 
     def name(self) -> str:
         return self.url
@@ -114,12 +115,15 @@ class DicomWebDatastore(MyotomeDatastore):
         return {**super().get_image_info(image_id), **more}
 
     def synchronise(self) -> None:
-        """Read what others stored in the PACS since, and store what could not be stored before."""
-        series = self._list()
-        rows = [row for row in self._search("SEG") if row.uid not in self._ledger]
-        for row in sorted(rows, key=lambda row: row.date):
-            self._read_segmentation(row, series)
+        """Store what could not be stored before, and read what others stored in the PACS since."""
         self._store_pending()
+        images = self._list()
+        with self._storing:  # so that what is being stored is already known as ours
+            rows = [
+                row for row in self._search("SEG") if row.uid not in self._ledger and row.uid not in self._elsewhere
+            ]
+        for row in sorted(rows, key=lambda row: row.date):
+            self._read_segmentation(row, images)
 
     def saved(self, annotation: Annotation) -> None:
         with self._storing:
@@ -231,6 +235,7 @@ class DicomWebDatastore(MyotomeDatastore):
             dataset = self._retrieve(row)[0]
             image_id = _referenced_series(dataset.to_json_dict(bulk_data_threshold=64, bulk_data_element_handler=_drop))
             if image_id not in images:
+                self._elsewhere.add(row.uid)
                 return
             path = self.state.temporary / f"{row.uid}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)

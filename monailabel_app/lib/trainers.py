@@ -124,7 +124,6 @@ def run_round(
     LabelSetRefused
         When there are too few labels, or none shows a structure.
     """
-    datastore.synchronise()
     schema = model.schema.name
     cases = [datastore.annotations.newest(image, schema) for image in sorted(datastore.labelled(schema))]
     training, validation = _divide(model, datastore, cases)
@@ -272,9 +271,9 @@ def _on_axes(label_map: LabelMap, grid: Grid) -> LabelMap:
 
 
 def _mean_dice(rows: Scores) -> dict[str, float]:
-    """Mean Dice of each case over the structures that its reference or its prediction has."""
+    """Mean Dice of each case over what its reference or its prediction has; 1 where both are empty."""
     return {
-        case: float(np.mean([v for _, score, v in scores if score == "dice"] or [0])) for case, scores in rows.items()
+        case: float(np.mean([v for _, score, v in scores if score == "dice"] or [1])) for case, scores in rows.items()
     }
 
 

@@ -98,30 +98,33 @@ def rename_labels(array: np.ndarray, grid: Grid, schema: LabelSchema, names: Map
     InputError
         When a number has no name, or a name is not in the schema; the sentence lists those that are.
     """
-    present = [int(value) for value in np.unique(array)]
-    whole = np.asarray(array).astype(np.int64)
-    if not np.array_equal(whole, array) or present[0] < 0:
+    values = _values(array)
+    if values[0] < 0 or any(value % 1 for value in values):
         raise InputError("the label holds values that are not whole numbers from 0 up: save a label map.")
     if names is None:
-        if present[-1] > 255:
-            raise InputError(f"the label holds the value {present[-1]}, which no structure has: save a label map.")
-        return LabelMap(whole.astype(np.uint8), grid, schema)
+        if values[-1] > 255:
+            raise InputError(f"the label holds the value {values[-1]:g}, which no structure has: save a label map.")
+        return LabelMap(np.asarray(array, np.uint8), grid, schema)
     known = {_key(word): s.index for s in schema.structures for word in (s.name, s.title)}
     known |= dict.fromkeys(_BACKGROUND_NAMES, 0)
     titles = ", ".join(structure.name for structure in schema.structures)
-    numbers = {0: 0}
-    for value in present[present[0] == 0 :]:
+    labels = np.zeros(array.shape, np.uint8)
+    for value in (int(value) for value in values if value):
         name = names.get(value)
         if name is None:
             raise InputError(f"value {value} of the label has no segment name: name its segments from {titles}.")
         if _key(name) not in known:
             raise InputError(f"the segment '{name[:60]}' is not a structure of this model: name segments {titles}.")
-        numbers[value] = known[_key(name)]
-    labels = np.zeros(array.shape, np.uint8)
-    for value, index in numbers.items():
-        if index:
-            labels[array == value] = index
+        labels[array == value] = known[_key(name)]
     return LabelMap(labels, grid, schema)
+
+
+def _values(array: np.ndarray) -> list[float]:
+    """The values that occur, ascending; plane by plane, so that a large volume is never copied."""
+    found: set[float] = set()
+    for plane in np.moveaxis(array, -1, 0):
+        found.update(np.unique(plane).tolist())
+    return sorted(found)
 
 
 def _key(name: str) -> str:
@@ -157,7 +160,7 @@ class AnnotationStore:
         """
         require_same_grid(label_map.grid, image_grid)
         home = self.root / folder_name(image_id)
-        counts = np.bincount(label_map.array.ravel(), minlength=256)
+        counts = sum(np.bincount(plane.ravel(), minlength=256) for plane in np.moveaxis(label_map.array, -1, 0))
         voxels = {s.name: int(counts[s.index]) for s in label_map.schema.structures}
         with self._saving:
             number = self._last_number(home) + 1

@@ -53,8 +53,9 @@ def listing(request: Request, output: Listing = Listing.stats) -> dict[str, Any]
 @router.get("/image", summary="Download an image as NIfTI")
 def image(request: Request, image: str) -> FileResponse:
     """The image as one file; a DICOM series is converted."""
-    path = app_of(request).datastore().image_file(image)
-    return FileResponse(path, media_type="application/octet-stream", filename=f"{image.split('/')[-1]}.nii.gz")
+    store = app_of(request).datastore()
+    path = store.image_file(image)
+    return FileResponse(path, media_type="application/octet-stream", filename=store.file_name(image))
 
 
 @router.head("/image", summary="Whether there is such an image")
