@@ -57,7 +57,6 @@ class RoundRequest:
     pretrained: bool = True
     iterations: int | None = None
     tracking: str = ""
-    device: str = "cpu"
 
     @classmethod
     def from_client(cls, request: Mapping[str, Any], tracking: str = "") -> RoundRequest:
@@ -220,7 +219,8 @@ def _train(
 ) -> Path:
     weights = workspace / "challenger.pt"
     if wanted.pretrained and not weights.is_file():
-        shutil.copyfile(champion.root / "models" / "model.pt", weights)
+        with atomic_path(weights) as temporary:
+            shutil.copyfile(champion.root / "models" / "model.pt", temporary)
     overlays = ("finetune",) if (model.shipped / "configs" / "finetune.yaml").is_file() else ()
     overrides: dict[str, Any] = {}
     if wanted.iterations:
@@ -228,7 +228,7 @@ def _train(
     if not wanted.pretrained:
         overrides["learning_rate"] = 0.002
     training = BundleTraining(model.shipped, datalist, weights, workspace, overlays, overrides)
-    return train_bundle(training, report, wanted.device)
+    return train_bundle(training, report)
 
 
 def _as_bundle(model: Model, weights: Path, workspace: Path) -> Path:
@@ -251,7 +251,8 @@ def _score(bundle: Path, datastore: MyotomeDatastore, cases: Sequence[Annotation
     segmenter = None
     rows = {}
     for case in cases:
-        path = kept / f"{weights[:16]}_{case.labels_sha256[:16]}.json"
+        what = hashlib.sha256(f"{weights} {case.labels_sha256} {case.image_id}".encode()).hexdigest()
+        path = kept / f"{what[:32]}.json"
         if not path.is_file():
             # PyTorch itself: an engine that has to be exported and checked first would take longer than the scoring.
             segmenter = segmenter or BundleSegmenter(bundle, "auto", engine="eager")

@@ -45,9 +45,7 @@ def can_train(bundle: Path | str) -> bool:
     return (Path(bundle) / "configs" / "train.yaml").is_file()
 
 
-def train_bundle(
-    training: BundleTraining, report: Callable[[str, float], None] = lambda words, share: None, device: str = "cpu"
-) -> Path:
+def train_bundle(training: BundleTraining, report: Callable[[str, float], None] = lambda words, share: None) -> Path:
     """Run every stage of a bundle's training; an interrupted one goes on from its checkpoints.
 
     ``configs/train.yaml`` names the stages in its key ``stages``; the first is the file itself, the others are the
@@ -75,7 +73,6 @@ def train_bundle(
             "datalist": training.datalist,
             "weights_path": training.weights,
             "checkpoint_dir": training.checkpoints,
-            "device": f"$torch.device('{device}')",
             **training.overrides,
         }
         _run(

@@ -119,7 +119,7 @@ def test_starting_anew_does_not_read_the_champion(untrained, tmp_path, monkeypat
     model = Model(untrained, State(tmp_path / "state"))
     seen = {}
 
-    def train_bundle(training, report, device):
+    def train_bundle(training, report):
         seen["exists"] = training.weights.is_file()
         return training.weights
 
@@ -346,3 +346,16 @@ def test_a_server_stops_at_once_while_it_trains_and_drafts(tmp_path):
     _, alive = psutil.wait_procs(children, timeout=20)
     server.kill()
     assert alive == []
+
+
+def test_two_images_with_the_same_labels_have_scores_of_their_own(place, untrained):
+    truth, datastore = place
+    shutil.copy(datastore.source("p0"), datastore.folder / "twin.nii.gz")
+    datastore.refresh()
+    cases = [
+        datastore.annotations.save(image, truth["p0"], datastore.grid(image), Authorship()) for image in ("p0", "twin")
+    ]
+    assert cases[0].labels_sha256 == cases[1].labels_sha256
+    scores = trainers._score(untrained, datastore, cases, datastore.state.root / "scores")
+    assert set(scores) == {"p0", "twin"}
+    assert len(list((datastore.state.root / "scores").iterdir())) == 2
