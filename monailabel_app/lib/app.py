@@ -24,7 +24,7 @@ from lib.worker import InferenceWorker
 from myotome import __version__
 from myotome.active_learning.reservations import Reservations
 from myotome.active_learning.strategies import STRATEGIES
-from myotome.errors import MyotomeError
+from myotome.errors import InputError, MyotomeError
 
 __all__ = ["MyotomeApp", "pacs_credentials"]
 
@@ -88,6 +88,8 @@ class MyotomeApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, NextImage]:
         first = self.conf.get("strategy", "foreground_random")
+        if first not in STRATEGIES:
+            raise InputError(f"there is no strategy '{first}': they are {', '.join(STRATEGIES)}.")
         names = sorted(STRATEGIES, key=lambda name: name != first)
         return {name: NextImage(name, self.models, self.reservations) for name in names}
 
