@@ -36,6 +36,7 @@ __all__ = [
     "OUTPUT_NAMES",
     "AnalysisRequest",
     "analyze",
+    "in_axis_order",
     "measure_label_map",
     "require_hounsfield",
     "require_writable",
@@ -149,7 +150,7 @@ def measure_label_map(
         person's in metres.
     """
     require_hounsfield(volume)
-    label_map = _in_axis_order(label_map, volume.grid)
+    label_map = in_axis_order(label_map, volume.grid)
     measurements, flags = measure_muscles(volume, label_map, height_m=height_m)
     provenance = _make_provenance(volume, label_map, segmenter, Path(source).name)
     return CaseResult(label_map, measurements, provenance, flags)
@@ -248,7 +249,7 @@ def require_hounsfield(volume: Volume) -> None:
             )
 
 
-def _in_axis_order(label_map: LabelMap, grid: Grid) -> LabelMap:
+def in_axis_order(label_map: LabelMap, grid: Grid) -> LabelMap:
     """The same label map with its axes permuted and flipped to those of a grid."""
     if label_map.grid.axis_codes == grid.axis_codes:
         return label_map

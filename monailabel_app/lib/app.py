@@ -24,7 +24,7 @@ from lib.worker import InferenceWorker
 from myotome import __version__
 from myotome.active_learning.reservations import Reservations
 from myotome.active_learning.strategies import STRATEGIES
-from myotome.errors import InputError, MyotomeError
+from myotome.errors import InputError
 
 __all__ = ["MyotomeApp", "pacs_credentials"]
 
@@ -105,8 +105,8 @@ class MyotomeApp(MONAILabelApp):
         while not self._closing.wait(_SYNCHRONISE_S):
             try:
                 self.datastore().synchronise()
-            except MyotomeError as error:
-                _LOG.warning("%s", error)
+            except Exception as error:  # one odd object in the PACS must not end the exchange
+                _LOG.warning("the PACS was not read through (%s): %s", type(error).__name__, error)
 
     def close(self) -> None:
         """Stop what runs in the background."""

@@ -28,7 +28,6 @@ __all__ = ["DicomWebDatastore", "PacsUnreachable"]
 
 _LOG = logging.getLogger(__name__)
 _RELIST_S = 5.0
-_READ_TIMEOUT_S = 60.0
 _ANY_SYNTAX = (("application/dicom", "*"),)
 _STUDY, _SERIES, _PATIENT, _CREATED = "0020000D", "0020000E", "00100020", "00080021"
 
@@ -50,7 +49,7 @@ class DicomWebDatastore(MyotomeDatastore):
     """Series of a PACS; an image's id is its SeriesInstanceUID.
 
     Series are fetched once, as they are stored. A saved label is kept here first, then stored in the PACS as a DICOM
-    SEG; what could not be stored is tried again with the next save. Segmentations that others stored in the PACS become
+    SEG; what could not be stored is stored when it answers. Segmentations that others stored in the PACS become
     versions here, by author ``PACS``; those that cannot be read are passed over, with the reason in the log.
 
     Parameters
@@ -78,7 +77,7 @@ class DicomWebDatastore(MyotomeDatastore):
         self._next_listing = 0.0
         self._series: dict[str, _Series] = {}
         self._ledger = _Ledger(state.pacs)
-        self._given_up: set[str] = set()
+        self._given_up: set[tuple[str, str]] = set()
         self._elsewhere: set[str] = set()
 
     def name(self) -> str:
@@ -135,7 +134,8 @@ class DicomWebDatastore(MyotomeDatastore):
             for image_id in self.annotations.image_ids():
                 for version in self.annotations.versions(image_id):
                     known = version.authorship.origin or self._ledger.find(image_id, version.version)
-                    if not known and version.labels_sha256 not in self._given_up and not self._try_to_store(version):
+                    known = known or (image_id, version.version) in self._given_up
+                    if not known and not self._try_to_store(version):
                         return
 
     def _try_to_store(self, annotation: Annotation) -> bool:
@@ -146,7 +146,7 @@ class DicomWebDatastore(MyotomeDatastore):
             _LOG.warning("%s The label is kept here, and stored when it answers.", error)
             return False
         except MyotomeError as error:
-            self._given_up.add(annotation.labels_sha256)
+            self._given_up.add((annotation.image_id, annotation.version))
             _LOG.warning("version %s cannot be stored in the PACS: %s", annotation.version, error)
         return True
 
@@ -154,15 +154,12 @@ class DicomWebDatastore(MyotomeDatastore):
         """SeriesInstanceUID of a version's SEG, when it is in the PACS."""
         return annotation.authorship.origin or self._ledger.find(annotation.image_id, annotation.version)
 
-    def read_foreign(self, path: Path, author: str, client: str) -> Annotation:
-        """Keep a DICOM SEG that a viewer sends as a version of the image it refers to."""
-        from pydicom import dcmread
-
-        header = dcmread(path, stop_before_pixels=True)
+    def read_foreign(self, path: Path, header: Any, authorship: Authorship) -> Annotation:
+        """Keep a DICOM SEG that a viewer sends, whose header was read, as a version of the image it refers to."""
         image_id = _referenced_series(header.to_json_dict())
         if image_id is None:
             raise InputError("the segmentation does not say which series it was drawn on: export it from the viewer.")
-        return self.save_annotation(image_id, path, {}, Authorship(author=author, client=client))
+        return self.save_annotation(image_id, path, {}, authorship)
 
     def _store(self, annotation: Annotation) -> None:
         label_map = self.annotations.read(annotation)

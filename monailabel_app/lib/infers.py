@@ -15,7 +15,7 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.models import Model
-from lib.state import State
+from lib.state import State, measurements_of
 from lib.worker import INTERACTIVE, Draft, InferenceWorker, make_draft
 from myotome.errors import MyotomeError
 
@@ -69,7 +69,7 @@ class BundleInfer(InferTask):
         """The reply of `make_draft` for an image, made now, waiting, or kept from before."""
         champion = self.model.champion
         path = self.model.state.draft(self.model.name, champion.weights_sha256, image_id)
-        table = path.with_suffix("").with_suffix(".json")
+        table = measurements_of(path)
         if path.is_file() and table.is_file() and path.stat().st_mtime >= source.stat().st_mtime:
             done: Future = Future()
             done.set_result(json.loads(table.read_text()))

@@ -17,7 +17,7 @@ from requests_toolbelt.multipart.decoder import (
 )
 
 from lib.dicomweb import DicomWebDatastore, PacsUnreachable
-from myotome.active_learning.annotations import Annotation
+from myotome.active_learning.annotations import Annotation, Authorship
 from myotome.errors import InputError, MyotomeError
 from myotome.io.dicom_files import is_dicom
 
@@ -125,7 +125,7 @@ def _store_one(datastore: DicomWebDatastore, part: bytes, reader: str) -> dict[s
         header = dcmread(path, stop_before_pixels=True)
         if header.get("SOPClassUID") != SegmentationStorage:
             raise Forbidden("only segmentations are taken from a viewer: send images to the PACS itself.")
-        annotation: Annotation = datastore.read_foreign(path, reader, "ohif")
+        annotation: Annotation = datastore.read_foreign(path, header, Authorship(author=reader, client="ohif"))
     finally:
         path.unlink(missing_ok=True)
     return {

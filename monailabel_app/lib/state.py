@@ -9,7 +9,7 @@ from pathlib import Path
 
 from myotome.active_learning.annotations import folder_name
 
-__all__ = ["State", "default_state"]
+__all__ = ["State", "default_state", "measurements_of"]
 
 
 def default_state(studies: str) -> Path:
@@ -18,6 +18,11 @@ def default_state(studies: str) -> Path:
         return Path(studies) / ".myotome"
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     return home / "myotome" / "servers" / hashlib.sha256(studies.rstrip("/").encode()).hexdigest()[:16]
+
+
+def measurements_of(draft: Path) -> Path:
+    """The reply that belongs to a draft's label map, beside it."""
+    return draft.with_suffix("").with_suffix(".json")
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class State:
         return self.root / "training" / bundle
 
     def draft(self, bundle: str, weights_sha256: str, image_id: str) -> Path:
-        """Label map of a draft; its measurements lie beside it, as ``.json``."""
+        """Label map of a draft; see `measurements_of`."""
         return self.root / "drafts" / bundle / weights_sha256[:16] / f"{folder_name(image_id)}.nii.gz"
 
     def scores(self, bundle: str, weights_sha256: str, image_id: str) -> Path:

@@ -21,13 +21,14 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.datastores import MyotomeDatastore
 from lib.models import Model
 from myotome.active_learning.annotations import Annotation
-from myotome.active_learning.champions import Champion, judge
+from myotome.active_learning.champions import Champion, copy_bundle, judge
 from myotome.errors import InputError, MyotomeError
 from myotome.geometry import Grid, Volume, reorient
 from myotome.inference import BundleSegmenter
 from myotome.io import write_label_map, write_volume
 from myotome.io.atomic import atomic_folder, atomic_path
 from myotome.metrics import score_label_map
+from myotome.pipeline import in_axis_order
 from myotome.structures import LabelMap
 from myotome.training import BundleTraining, train_bundle
 
@@ -236,12 +237,7 @@ def _as_bundle(model: Model, weights: Path, workspace: Path) -> Path:
     root = workspace / "challenger" / model.name
     if root.is_dir():
         shutil.rmtree(root)
-    shutil.copytree(model.shipped, root, ignore=shutil.ignore_patterns("*.pt", "__pycache__"))
-    metadata = json.loads((root / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256", None)
-    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    (root / "models").mkdir(exist_ok=True)
-    shutil.copyfile(weights, root / "models" / "model.pt")
+    copy_bundle(model.shipped, root, weights)
     return root
 
 
@@ -258,17 +254,12 @@ def _score(bundle: Path, datastore: MyotomeDatastore, cases: Sequence[Annotation
             segmenter = segmenter or BundleSegmenter(bundle, "auto", engine="eager")
             volume, reference = datastore.volume(case.image_id), datastore.annotations.read(case)
             prediction = segmenter.segment(volume)
-            scores = score_label_map(_on_axes(reference, prediction.grid), prediction, volume, tolerance_mm=None)
+            scores = score_label_map(in_axis_order(reference, prediction.grid), prediction, volume, tolerance_mm=None)
             found = [(row.structure, row.score, row.value) for row in scores if row.score in _SUMMARY_SCORES]
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps([row for row in found if row[2] is not None]))
         rows[case.image_id] = json.loads(path.read_text())
     return rows
-
-
-def _on_axes(label_map: LabelMap, grid: Grid) -> LabelMap:
-    array, affine = reorient(label_map.array, np.array(label_map.grid.affine), "".join(grid.axis_codes))
-    return LabelMap(np.ascontiguousarray(array), Grid(array.shape, affine), label_map.schema)
 
 
 def _mean_dice(rows: Scores) -> dict[str, float]:

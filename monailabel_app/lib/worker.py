@@ -18,6 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from lib.state import measurements_of
 from myotome.errors import MyotomeError
 from myotome.processes import die_with_parent
 
@@ -60,7 +61,7 @@ def make_draft(job: Draft) -> dict[str, Any]:
     from myotome.io.tables import make_rows
     from myotome.pipeline import measure_label_map, require_hounsfield
 
-    table = job.output.with_suffix("").with_suffix(".json")
+    table = measurements_of(job.output)
     begun = perf_counter()
     volume = read_volume(job.source)
     require_hounsfield(volume)

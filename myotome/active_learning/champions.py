@@ -18,7 +18,7 @@ import numpy as np
 from myotome.errors import BundleError, InputError
 from myotome.io.atomic import atomic_folder, atomic_path
 
-__all__ = ["Champion", "ChampionHistory", "ValidationList", "Verdict", "judge"]
+__all__ = ["Champion", "ChampionHistory", "ValidationList", "Verdict", "copy_bundle", "judge"]
 
 _FEWEST_CASES = 3
 _RESAMPLES = 5000
@@ -161,17 +161,13 @@ class ChampionHistory:
     def publish(self, weights: Path | str, verdict: Verdict, details: Mapping[str, Any] | None = None) -> Champion:
         """Make new weights the champion: a whole bundle, then the pointer, then the history's line."""
         number = max(self.rounds()) + 1
-        digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
         with atomic_folder(self.folder / f"round_{number:04d}") as folder:
-            root = folder / self.shipped.name
-            ignore = shutil.ignore_patterns("*.pt", "*.ts", "*.onnx", "__pycache__", "eval")
-            shutil.copytree(self.shipped, root, ignore=ignore)
-            (root / "models").mkdir(exist_ok=True)
-            shutil.copyfile(weights, root / "models" / "model.pt")
-            _write_version(root / "configs" / "metadata.json", number, digest)
+            copy_bundle(self.shipped, folder / self.shipped.name, weights, number)
         self._point_to(number)
-        self.record("published", round=number, verdict=asdict(verdict), weights_sha256=digest, **(details or {}))
-        return self.find(number)
+        champion = self.find(number)
+        found = {"verdict": asdict(verdict), "weights_sha256": champion.weights_sha256}
+        self.record("published", round=number, **found, **(details or {}))
+        return champion
 
     def roll_back(self, number: int | None = None) -> Champion:
         """Make an earlier round the champion again: a given one, or the champion before the present one.
@@ -224,10 +220,16 @@ def _digest(path: Path, changed_ns: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _write_version(path: Path, number: int, weights_sha256: str) -> None:
+def copy_bundle(shipped: Path, root: Path, weights: Path | str, number: int = 0) -> None:
+    """A bundle with other weights, whose sha256 its metadata names; as a round of its own version when numbered."""
+    shutil.copytree(shipped, root, ignore=shutil.ignore_patterns("*.pt", "*.ts", "*.onnx", "__pycache__", "eval"))
+    (root / "models").mkdir(exist_ok=True)
+    shutil.copyfile(weights, root / "models" / "model.pt")
+    path = root / "configs" / "metadata.json"
     metadata = json.loads(path.read_text())
-    version = f"{metadata['version'].partition('+')[0]}+round{number}"
-    metadata["version"] = version
-    metadata["changelog"][version] = f"trained further on a site's own labels, round {number}"
-    metadata["weights_sha256"] = {"models/model.pt": weights_sha256}
+    metadata["weights_sha256"] = {"models/model.pt": hashlib.sha256(Path(weights).read_bytes()).hexdigest()}
+    if number:
+        version = f"{metadata['version'].partition('+')[0]}+round{number}"
+        metadata["version"] = version
+        metadata["changelog"][version] = f"trained further on a site's own labels, round {number}"
     path.write_text(json.dumps(metadata, indent=4) + "\n")

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 
 from lib.datastores import FINAL, ORIGINAL
 from lib.routes.common import app_of, client_name, parse_object, reader_of, received
+from lib.state import measurements_of
 from myotome.active_learning.annotations import Authorship
 from myotome.errors import InputError
 
@@ -39,7 +40,7 @@ def listing(request: Request, output: Listing = Listing.stats) -> dict[str, Any]
     model = app.models[0]
     weights = model.champion.weights_sha256
     for image, row in table["objects"].items():
-        path = model.state.draft(model.name, weights, image).with_suffix("").with_suffix(".json")
+        path = measurements_of(model.state.draft(model.name, weights, image))
         if path.is_file():
             # 3D Slicer loads a draft that is here by itself, and names its segments by these.
             names = parse_object(path.read_text(), "draft")["label_names"]
