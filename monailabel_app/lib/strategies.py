@@ -18,7 +18,7 @@ from lib.worker import SCORING, Draft, InferenceWorker, make_scores
 from myotome.active_learning import strategies
 from myotome.active_learning.reservations import Reservation, Reservations
 from myotome.active_learning.strategies import Candidate
-from myotome.active_learning.uncertainty import CaseScores
+from myotome.inference.uncertainty import CaseScores
 from myotome.errors import InputError, MyotomeError
 
 __all__ = ["BackgroundScoring", "NextImage", "SampleRequest", "read_scores"]

@@ -99,7 +99,7 @@ def make_draft(job: Draft) -> dict[str, Any]:
 
 def make_scores(job: Draft) -> None:
     """How uncertain a model is of one image, from its probabilities; written to ``job.output``."""
-    from myotome.active_learning.uncertainty import score_probabilities
+    from myotome.inference.uncertainty import score_probabilities
     from myotome.inference import read_metadata, schema_of
     from myotome.io import read_volume
     from myotome.io.atomic import atomic_path

@@ -9,11 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from myotome import __version__
-from myotome import report as report_room
 from myotome.active_learning.curves import (
     Comparison,
     Curves,
@@ -27,6 +25,7 @@ from myotome.active_learning.figures import COLOURS, plot_curves
 from myotome.active_learning.simulation import RoundRecord, Study
 from myotome.active_learning.strategies import STRATEGIES
 from myotome.io.atomic import atomic_path
+from myotome.report.pages import render_page, write_page
 
 __all__ = ["write_results"]
 
@@ -69,8 +68,7 @@ def write_results(
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     plot_curves(output / "curves.png", curves)
     page = _render(output / "curves.png", study, curves, comparisons, {"conclusion": conclusion, "source": source})
-    with atomic_path(output / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_page(output / "report.html", page)
     return conclusion
 
 
@@ -102,13 +100,6 @@ def _plain(comparison: Comparison) -> dict[str, Any]:
 
 
 def _render(picture: Path, study: Study, curves: Curves, comparisons: list[Comparison], texts: dict[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(report_room.__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     last = curves.labelled[-1]
     rows = [
         {
@@ -127,7 +118,8 @@ def _render(picture: Path, study: Study, curves: Curves, comparisons: list[Compa
         }
         for row in comparisons
     ]
-    return environment.get_template("simulation.html.j2").render(
+    return render_page(
+        "simulation.html.j2",
         rows=rows,
         picture=base64.b64encode(picture.read_bytes()).decode("ascii"),
         pool=len(study.pool),

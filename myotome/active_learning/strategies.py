@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from myotome.active_learning.uncertainty import CaseScores
+from myotome.inference.uncertainty import CaseScores
 
 __all__ = [
     "STRATEGIES",

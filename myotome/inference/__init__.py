@@ -8,6 +8,7 @@ from myotome.inference.segmenter import (
     read_metadata,
     require_matching_weights,
     schema_of,
+    spread_device,
 )
 from myotome.inference.slices import AdjacentSliceInferer, SliceInferer
 from myotome.inference.transform import SegmentVolumed
@@ -25,4 +26,5 @@ __all__ = [
     "read_metadata",
     "require_matching_weights",
     "schema_of",
+    "spread_device",
 ]

@@ -26,7 +26,15 @@ from myotome.networks import read_weights
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
-__all__ = ["BundleSegmenter", "PhantomSegmenter", "Segmenter", "read_metadata", "require_matching_weights", "schema_of"]
+__all__ = [
+    "BundleSegmenter",
+    "PhantomSegmenter",
+    "Segmenter",
+    "read_metadata",
+    "require_matching_weights",
+    "schema_of",
+    "spread_device",
+]
 
 
 class Segmenter(Protocol):
@@ -257,6 +265,18 @@ def _require_device(name: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise BundleError(f"there is no device '{name}' on this machine: use --device cpu.") from error
     return name
+
+
+def spread_device(name: str, place: int) -> str:
+    """The device of one of several workers: ``auto`` and ``cuda`` go round the GPUs, where there are any.
+
+    Parameters
+    ----------
+    name : as :class:`BundleSegmenter` takes it
+    place : the worker's number, from 0
+    """
+    count = torch.cuda.device_count() if name in ("auto", "cuda") else 0
+    return f"cuda:{place % count}" if count else name
 
 
 def _find_config(root: Path, name: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from myotome.io.dicom_geometry import arrange_frames
 from myotome.io.dicom_kernels import is_sharp_kernel
 from myotome.io.dicom_writing import write_dicom_series
 
-__all__ = ["read_dicom_file", "read_dicom_series", "write_dicom_series"]
+__all__ = ["read_dicom_file", "read_dicom_files", "read_dicom_series", "write_dicom_series"]
 
 _FEWEST_SLICES = 3
 _HOUNSFIELD_TYPES = ("", "HU", "US", "HU_MOD")
@@ -97,6 +98,19 @@ def read_dicom_file(path: Path | str, *, series_uid: str | None = None, modality
             path.parent, series_uid=series_uid or str(header.get("SeriesInstanceUID") or ""), modality=modality
         )
     return _read(path.name, headers, series_uid, modality)
+
+
+def read_dicom_files(
+    paths: Iterable[Path | str], *, series_uid: str | None = None, modality: str = "CT", name: str = "the study"
+) -> Volume:
+    """Read one series from these files, which may lie anywhere. Chooses and raises as `read_dicom_series`.
+
+    Parameters
+    ----------
+    name : what a refusal calls them
+    """
+    headers = chain.from_iterable(iter_headers(Path(path)) for path in paths)
+    return _read(name, headers, series_uid, modality)
 
 
 def _read(name: str, headers: Iterable[tuple[Path, Dataset]], series_uid: str | None, modality: str) -> Volume:

@@ -6,13 +6,11 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from myotome.geometry import Volume
-from myotome.io.atomic import atomic_path
 from myotome.measurement import CaseResult, Measurement
 from myotome.report.chart import hex_colour, make_area_chart
 from myotome.report.flag_meanings import describe_flag
+from myotome.report.pages import render_page, write_page
 
 __all__ = ["write_report"]
 
@@ -73,16 +71,7 @@ def write_report(path: Path | str, volume: Volume, result: CaseResult, overview_
     OutputError
         When the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(**_describe(volume, result, overview_path))
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    write_page(path, render_page("report.html.j2", **_describe(volume, result, overview_path)))
 
 
 def _describe(volume: Volume, result: CaseResult, overview_path: Path | str | None) -> dict:

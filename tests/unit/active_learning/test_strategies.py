@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from myotome.active_learning.strategies import STRATEGIES, Candidate
-from myotome.active_learning.uncertainty import CaseScores, score_probabilities
+from myotome.inference.uncertainty import CaseScores, score_probabilities
 
 EVERY = pytest.mark.parametrize("name", list(STRATEGIES))
 

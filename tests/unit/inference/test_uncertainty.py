@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from myotome.active_learning.uncertainty import CaseScores, score_probabilities
+from myotome.inference.uncertainty import CaseScores, score_probabilities
 from myotome.errors import InputError
 
 NAMES = ("near", "far", "thin", "wide")
