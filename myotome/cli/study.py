@@ -1,0 +1,16 @@
+"""``myotome study``: the analyses that papers are made of."""
+
+from __future__ import annotations
+
+import typer
+
+from myotome.cli.study_agreement import agreement
+
+__all__ = ["study"]
+
+study = typer.Typer(
+    help="Statistics over many cases, each with tables, figures and a report that one command makes again.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+study.command()(agreement)

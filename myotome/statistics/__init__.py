@@ -1,0 +1,1 @@
+"""Inference about measurements: agreement, correlation, intervals."""
