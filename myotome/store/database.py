@@ -20,7 +20,6 @@ from myotome.store.tables import CASE_COLUMNS, MEASUREMENT_SCHEMA
 
 __all__ = ["Store"]
 
-_READING = {"SELECT", "EXPLAIN"}
 _MEASUREMENT_TYPES = {"value": "DOUBLE", "lower": "DOUBLE", "upper": "DOUBLE", "slice_index": "INTEGER"}
 _MEASUREMENT_COLUMNS = {
     name: "VARCHAR[]" if name == "flags" else _MEASUREMENT_TYPES.get(name, "VARCHAR")
@@ -96,7 +95,7 @@ class Store:
                 statements = connection.extract_statements(sql)
             except duckdb.Error as error:
                 raise InputError(f"this is not SQL that can be read ({_first_line(error)}).") from error
-            if len(statements) != 1 or statements[0].type.name not in _READING:
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError("the cohort is only read by SQL: give one SELECT.")
             try:
                 return connection.execute(statements[0], list(parameters)).df()
@@ -154,7 +153,7 @@ class Store:
         return self._connection
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        connection = duckdb.connect()
+        connection = duckdb.connect(config={"python_enable_replacements": False})
         contents, loose, stale = self._sort_out()
         connection.execute("CREATE TABLE stale_cases (case_id VARCHAR)")
         if stale:
