@@ -16,9 +16,9 @@ import numpy as np
 
 from myotome.active_learning.cases import ReducedCase
 from myotome.active_learning.strategies import STRATEGIES, Candidate
-from myotome.inference.uncertainty import CaseScores, score_probabilities
 from myotome.biomarkers.tally import MUSCLE_HU
 from myotome.errors import InputError, OutputError
+from myotome.inference.uncertainty import CaseScores, score_probabilities
 from myotome.io.atomic import atomic_path
 
 __all__ = [

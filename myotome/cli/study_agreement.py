@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from myotome.cli.tables import print_files
+
 if TYPE_CHECKING:
     from myotome.report.comparisons import Agreement
     from myotome.report.pairing import Pairing
@@ -65,8 +67,7 @@ def agreement(
         return
     print_agreements(agreements, pairing.notes)
     if output is not None:
-        for name in ("agreement.csv", "report.html", "report.pdf"):
-            print(output / name)
+        print_files(output, ("agreement.csv", "report.html", "report.pdf"))
 
 
 def _title(a: Path, b: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from myotome.measurement import CaseResult, Measurement
 
-__all__ = ["make_result_table", "make_warnings", "print_result"]
+__all__ = ["make_result_table", "make_warnings", "print_files", "print_result"]
 
 # (heading, measure, statistic, digits)
 _COLUMNS = (
@@ -83,3 +84,14 @@ def _format(measurement: Measurement | None, digits: int) -> str:
     if measurement is None or measurement.value is None:
         return "-"
     return f"{measurement.value:.{digits}f}"
+
+
+def print_files(folder: Path, names: Sequence[str]) -> None:
+    """Print where results are; what to do about a PDF that could not be made."""
+    for name in names:
+        if (folder / name).exists():
+            print(folder / name)
+        elif name.endswith(".pdf"):
+            from myotome.report.pages import NO_PDF
+
+            print(f"Note: {NO_PDF}")

@@ -76,9 +76,13 @@ def _read_entry(source: str | IO[bytes]) -> IndexEntry:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(source, stop_before_pixels=True, specific_tags=_TAGS, force=True)
+    sop_class = header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID")
+    is_image = sop_class in _IMAGES
+    if sop_class is None or (is_image and not (header.get("StudyInstanceUID") or header.get("SeriesInstanceUID"))):
+        raise ValueError("the header ends early")
     return IndexEntry(
         patient_id=str(header.get("PatientID") or "").strip(),
         study_uid=str(header.get("StudyInstanceUID") or "").strip(),
         series_uid=str(header.get("SeriesInstanceUID") or "").strip(),
-        is_image=header.get("SOPClassUID") in _IMAGES,
+        is_image=is_image,
     )

@@ -38,7 +38,7 @@ def write_agreement(
 
     ``agreement.csv`` has one row per measure and subgroup (`myotome.report.comparisons.make_row`, ten digits),
     ``figures/`` one PNG per measure, ``report.html`` (self-contained) and ``report.pdf`` show both with the cases that
-    agree worst.
+    agree worst. Without Pango there is no PDF.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def write_agreement(
     InputError
         When there is nothing to compare.
     OutputError
-        When the folder holds files or cannot be written, or a PDF cannot be made.
+        When the folder holds files or cannot be written.
     """
     if not comparisons:
         raise InputError("there is no measure to compare: give tables that share one.")

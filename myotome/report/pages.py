@@ -14,7 +14,12 @@ from myotome.io.atomic import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["embed_figure", "render_page", "write_page", "write_pdf"]
+__all__ = ["NO_PDF", "embed_figure", "render_page", "write_page", "write_pdf"]
+
+NO_PDF = (
+    "there is no PDF, since the library Pango is not installed: 'sudo apt-get install libpangoft2-1.0-0', or print "
+    "report.html from a browser."
+)
 
 _DPI = 110
 
@@ -53,22 +58,22 @@ def write_page(path: Path | str, html: str) -> None:
         temporary.write_text(html, encoding="utf-8", newline="\n")
 
 
-def write_pdf(path: Path | str, html: str) -> None:
+def write_pdf(path: Path | str, html: str) -> bool:
     """Write a page as PDF, laid out by its ``@media print`` rules.
+
+    Returns
+    -------
+    bool : False, and nothing is written, where Pango, which lays text out, is not installed; say `NO_PDF` then.
 
     Raises
     ------
     OutputError
-        When the file cannot be written, or Pango, which lays the text out, is not installed.
+        When the file cannot be written.
     """
-    from myotome.errors import OutputError
-
     try:
         from weasyprint import HTML
-    except OSError as error:
-        raise OutputError(
-            "a PDF needs the library Pango, which is not installed: run 'sudo apt-get install libpangoft2-1.0-0', "
-            "or print report.html from a browser."
-        ) from error
+    except OSError:
+        return False
     with atomic_path(path) as temporary:
         HTML(string=html).write_pdf(temporary)
+    return True

@@ -1,0 +1,1 @@
+"""Many cases: found, run on workers that may die, looked at, compared."""

@@ -1,0 +1,190 @@
+"""Many jobs on workers that may die: bounded, watched, and every loss put down to the job that caused it."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import signal
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future, get_worker, wait
+from distributed.client import FutureCancelledError
+from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.scheduler import KilledWorker
+
+from myotome.cohort.outcomes import Lost, Outcome, SchedulerLost
+
+__all__ = ["run_jobs"]
+
+Work = Callable[[Any, int], Outcome]
+
+_PLUGIN = "myotome-work"
+_POLL_S = 1.0
+_RECOUNT_S = 2.0
+_RESTART_S = 60.0
+
+
+class _Crew(WorkerPlugin):
+    """Opens the work once per worker, when its first job comes, and leaves a trace when the process crashes."""
+
+    name = _PLUGIN
+
+    def __init__(self, open_work: Callable[[], Work], traces: Path) -> None:
+        self._open_work, self._traces = open_work, traces
+        self._work: Work | None = None
+
+    def setup(self, worker: Any) -> None:
+        self._traces.mkdir(parents=True, exist_ok=True)
+        self._file = _trace(self._traces, worker.address).open("w")
+        faulthandler.enable(self._file)
+        with contextlib.suppress(ValueError):  # of a worker that is not its process's main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which closes its workers
+        warnings.simplefilter("ignore")
+        logging.basicConfig(level=logging.ERROR)
+
+    def teardown(self, worker: Any) -> None:
+        faulthandler.disable()
+        self._file.close()
+
+    def work(self, job: Any, attempt: int) -> Outcome:
+        if self._work is None:
+            self._work = self._open_work()
+        return self._work(job, attempt)
+
+
+def _trace(traces: Path, address: str) -> Path:
+    return traces / f"{address.split('//')[-1].replace(':', '-')}.txt"
+
+
+def _do(job: Any, attempt: int) -> Outcome:
+    return get_worker().plugins[_PLUGIN].work(job, attempt)
+
+
+def run_jobs(
+    client: Client,
+    jobs: Sequence[Any],
+    open_work: Callable[[], Work],
+    on_result: Callable[[Outcome | Lost], None],
+    traces: Path,
+    job_timeout_s: float | None = None,
+) -> None:
+    """Do every job once, a few at a time, whatever happens to the workers.
+
+    Every worker has one job, and one more waits, so that a death can be put down to a job. A job whose worker died is
+    tried a second time when all the others are done, and alone; if its worker dies again it is lost, and the reason is
+    what the worker's trace or the memory watch says.
+
+    Parameters
+    ----------
+    jobs : values that pickle, each with a ``job_id``
+    open_work : called once in each worker; what it gives is called with a job and the number of the attempt
+    on_result : called here, once per job
+    traces : folder, seen by the workers too, for what they leave behind when they crash
+    job_timeout_s : after which a job is given up and its worker started anew
+
+    Raises
+    ------
+    SchedulerLost
+        When the scheduler is gone.
+    Exception
+        What the work raised: the work itself turns into an outcome whatever is one job's own fault.
+    """
+    client.register_plugin(_Crew(open_work, traces))
+    dispatcher = _Dispatcher(client, on_result, traces, job_timeout_s)
+    try:
+        dispatcher.run(jobs, attempt=1)
+        for job in dispatcher.suspects:
+            dispatcher.run([job], attempt=2)
+    finally:
+        dispatcher.cancel()
+        with contextlib.suppress(Exception):  # whatever became of the cluster
+            client.unregister_worker_plugin(_PLUGIN)
+
+
+class _Dispatcher:
+    def __init__(
+        self,
+        client: Client,
+        on_result: Callable[[Outcome | Lost], None],
+        traces: Path,
+        job_timeout_s: float | None,
+    ) -> None:
+        self._client, self._on_result = client, on_result
+        self._traces, self._timeout_s = traces, job_timeout_s
+        self._running: dict[Future, tuple[Any, float]] = {}
+        self._room, self._recount = 1, 0.0
+        self.suspects: list[Any] = []
+
+    def run(self, jobs: Sequence[Any], attempt: int) -> None:
+        waiting = deque(jobs)
+        while waiting or self._running:
+            while waiting and len(self._running) < self._count_room():
+                job = waiting.popleft()
+                key = f"case-{job.job_id}-{attempt}-{time.monotonic_ns()}"
+                self._running[self._client.submit(_do, job, attempt, key=key, pure=False)] = (job, time.monotonic())
+            for future in self._wait():
+                job, _ = self._running.pop(future)
+                self._settle(future, job, attempt)
+                future.release()
+            self._stop_overdue(attempt)
+
+    def cancel(self) -> None:
+        if self._running:
+            with contextlib.suppress(Exception):
+                self._client.cancel(list(self._running), force=True)
+            self._running.clear()
+
+    def _count_room(self) -> int:
+        """How many jobs may be under way: one for each worker, and a few that wait."""
+        if time.monotonic() >= self._recount:
+            workers = len(self._client.nthreads())
+            self._room = workers + max(1, workers // 8)
+            self._recount = time.monotonic() + _RECOUNT_S
+        return self._room
+
+    def _wait(self) -> list[Future]:
+        if self._client.status != "running":
+            raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.")
+        with contextlib.suppress(TimeoutError):
+            wait(list(self._running), timeout=_POLL_S, return_when="FIRST_COMPLETED")
+        return [future for future in self._running if future.done()]
+
+    def _settle(self, future: Future, job: Any, attempt: int) -> None:
+        try:
+            self._on_result(future.result())
+        except KilledWorker as error:
+            if attempt == 1:
+                self.suspects.append(job)
+            else:
+                self._on_result(Lost(job, self._explain(error.last_worker.address), attempt))
+        except FutureCancelledError as error:
+            raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.") from error
+
+    def _explain(self, address: str) -> str:
+        """Why a worker died, from what is left of it."""
+        events = self._client.get_events("worker-restart-memory")
+        if any(event.get("worker") == address for _, event in events):
+            return "it needs more memory than a worker is allowed (--memory-gb): the worker was stopped"
+        with contextlib.suppress(OSError):
+            first = _trace(self._traces, address).read_text(errors="replace").strip().splitlines()[:1]
+            if first:
+                return f"the worker's process crashed on it ({first[0].removeprefix('Fatal Python error: ')})"
+        return "the worker's process was killed while it worked on it (by the system, a scheduler or a person)"
+
+    def _stop_overdue(self, attempt: int) -> None:
+        if self._timeout_s is None:
+            return
+        now = time.monotonic()
+        overdue = [future for future, (_, began) in self._running.items() if now - began > self._timeout_s]
+        for future in overdue:
+            busy = [address for address, keys in self._client.processing().items() if future.key in keys]
+            job, _ = self._running.pop(future)
+            self._client.cancel([future], force=True)
+            self._client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
+            self._on_result(Lost(job, f"it was not done after {self._timeout_s:.0f} s", attempt))
