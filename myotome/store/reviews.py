@@ -13,7 +13,7 @@ from myotome.store.folder import CohortFolder
 
 __all__ = ["DECISIONS", "write_review"]
 
-DECISIONS = ("accept", "exclude", "annotate")
+DECISIONS = ("accept", "exclude", "annotate", "undecided")
 _LONGEST_NOTE = 2000
 
 
