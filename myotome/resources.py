@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 from myotome.errors import BundleError
 
-__all__ = ["bundle_root", "config_path", "label_app_folder", "shipped_bundles"]
+__all__ = [
+    "bundle_root",
+    "config_path",
+    "label_app_folder",
+    "read_metadata",
+    "require_matching_weights",
+    "shipped_bundles",
+]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -46,3 +56,41 @@ def bundle_root(name_or_path: str | Path) -> Path:
     raise BundleError(
         f"no bundle '{name_or_path}': give a folder that holds configs/metadata.json or one of {', '.join(names)}."
     )
+
+
+def read_metadata(root: Path) -> dict[str, Any]:
+    """A bundle's ``configs/metadata.json``.
+
+    Raises
+    ------
+    BundleError
+        When it is missing, unreadable, or says neither version nor outputs.
+    """
+    path = root / "configs" / "metadata.json"
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata["version"], metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is not a bundle's metadata ({error!r}): copy it from the bundle again.") from error
+    return metadata
+
+
+def require_matching_weights(root: Path, metadata: dict[str, Any], name: str = "models/model.pt") -> str:
+    """The sha256 of a bundle's weights, compared with the one in its metadata where there is one.
+
+    Raises
+    ------
+    BundleError
+        When the weights are missing or are not those the metadata names.
+    """
+    path = root / name
+    if not path.is_file():
+        raise BundleError(f"bundle '{root.name}' has no weights at {path}: train it, or download {name} to that place.")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = metadata.get("weights_sha256", {}).get(name)
+    if expected and expected != found:
+        raise BundleError(
+            f"{path} is not the file the bundle was released with (sha256 {found[:12]}..., expected "
+            f"{expected[:12]}...): download it again, or write the new sha256 into configs/metadata.json."
+        )
+    return found

@@ -10,8 +10,8 @@ from pathlib import Path
 from lib.state import State
 from myotome.active_learning.champions import Champion, ChampionHistory, ValidationList
 from myotome.errors import BundleError
-from myotome.inference import read_metadata, schema_of
-from myotome.resources import shipped_bundles
+from myotome.inference import schema_of
+from myotome.resources import read_metadata, shipped_bundles
 from myotome.structures import LabelSchema
 from myotome.training import can_train
 

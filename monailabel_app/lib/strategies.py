@@ -18,8 +18,8 @@ from lib.worker import SCORING, Draft, InferenceWorker, make_scores
 from myotome.active_learning import strategies
 from myotome.active_learning.reservations import Reservation, Reservations
 from myotome.active_learning.strategies import Candidate
-from myotome.inference.uncertainty import CaseScores
 from myotome.errors import InputError, MyotomeError
+from myotome.inference.uncertainty import CaseScores
 
 __all__ = ["BackgroundScoring", "NextImage", "SampleRequest", "read_scores"]
 

@@ -99,10 +99,11 @@ def make_draft(job: Draft) -> dict[str, Any]:
 
 def make_scores(job: Draft) -> None:
     """How uncertain a model is of one image, from its probabilities; written to ``job.output``."""
+    from myotome.inference import schema_of
     from myotome.inference.uncertainty import score_probabilities
-    from myotome.inference import read_metadata, schema_of
     from myotome.io import read_volume
     from myotome.io.atomic import atomic_path
+    from myotome.resources import read_metadata
 
     volume = read_volume(job.source)
     segmenter = _model(job)

@@ -14,12 +14,14 @@ import typer
 from myotome import __version__
 from myotome.cli.analyze import analyze
 from myotome.cli.champion import champion
+from myotome.cli.cohort import cohort
 from myotome.cli.engines import engines
 from myotome.cli.info import info
 from myotome.cli.measure import measure
 from myotome.cli.phantom import phantom
 from myotome.cli.serve import serve
 from myotome.cli.simulate_annotation import simulate_annotation
+from myotome.cli.study import study
 from myotome.errors import MyotomeError
 
 __all__ = ["app", "main"]
@@ -33,12 +35,16 @@ A first try, from a phantom to its measurements:
 
     myotome analyze people/case_000007/dicom --bundle respiratory_muscle_ct_segmentation -o result
 
+Many of them:
+
+    myotome cohort run people/ --bundle respiratory_muscle_ct_segmentation -o cohort
+
 Research use only: not a medical device.
 """
 
 _EPILOG = """
 Exit codes: 0 done · 2 wrong usage · 3 input refused · 4 bundle or weights missing or not belonging together ·
-5 output cannot be written · 1 an unexpected error.
+5 output cannot be written · 6 some cases of a cohort failed · 1 an unexpected error.
 """
 
 app = typer.Typer(
@@ -52,6 +58,8 @@ app = typer.Typer(
 app.command()(analyze)
 app.command()(measure)
 app.add_typer(phantom, name="phantom")
+app.add_typer(cohort, name="cohort")
+app.add_typer(study, name="study")
 app.command()(serve)
 app.command()(champion)
 app.command()(simulate_annotation)
@@ -90,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=[word for word in words if word != "--debug"], prog_name="myotome")
     except MyotomeError as error:
         sys.exit(_explain(str(error), error.exit_code, debug))
+    except ModuleNotFoundError as error:
+        sentence = f"this needs the package '{error.name}', which is not installed: pip install 'myotome[cohort]'."
+        sys.exit(_explain(sentence, 1, debug))
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         sentence = f"an unexpected error, please report it with the output of --debug ({reason})."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from myotome.cli.study_agreement import agreement
+from myotome.cli.study_pft import pft_correlation, pft_coverage, pft_phantoms
 
 __all__ = ["study"]
 
@@ -13,4 +14,7 @@ study = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+study.command()(pft_correlation)
 study.command()(agreement)
+study.command()(pft_phantoms)
+study.command()(pft_coverage)

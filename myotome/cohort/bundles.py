@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from distributed import get_worker
 
 from myotome.cohort.analysis import Fingerprint
+from myotome.resources import read_metadata, require_matching_weights
 
 if TYPE_CHECKING:
     from myotome.inference import BundleSegmenter
@@ -39,8 +40,6 @@ class BundleOpener:
         BundleError
             When the bundle or its weights are missing or do not belong together.
         """
-        from myotome.inference import read_metadata, require_matching_weights
-
         metadata = read_metadata(self.root)
         weights_sha256 = require_matching_weights(self.root, metadata)
         return Fingerprint(self.root.name, str(metadata["version"]), weights_sha256)

@@ -5,8 +5,6 @@ from myotome.inference.segmenter import (
     BundleSegmenter,
     PhantomSegmenter,
     Segmenter,
-    read_metadata,
-    require_matching_weights,
     schema_of,
     spread_device,
 )
@@ -23,8 +21,6 @@ __all__ = [
     "Segmenter",
     "SliceInferer",
     "WindowInferer",
-    "read_metadata",
-    "require_matching_weights",
     "schema_of",
     "spread_device",
 ]

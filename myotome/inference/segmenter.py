@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,15 +21,13 @@ from myotome.inference.engines import Agreement, EngineError, open_engine
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.slices import SliceInferer
 from myotome.networks import read_weights
-from myotome.resources import bundle_root
+from myotome.resources import bundle_root, read_metadata, require_matching_weights
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
 __all__ = [
     "BundleSegmenter",
     "PhantomSegmenter",
     "Segmenter",
-    "read_metadata",
-    "require_matching_weights",
     "schema_of",
     "spread_device",
 ]
@@ -202,44 +198,6 @@ class BundleSegmenter:
             return "eager", "float32", ()
         opened = self._inferer.open(self._network)
         return f"{opened.name} {opened.version()}", opened.precision, self._inferer.notes
-
-
-def read_metadata(root: Path) -> dict[str, Any]:
-    """A bundle's ``configs/metadata.json``.
-
-    Raises
-    ------
-    BundleError
-        When it is missing, unreadable, or says neither version nor outputs.
-    """
-    path = root / "configs" / "metadata.json"
-    try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
-        metadata["version"], metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BundleError(f"{path} is not a bundle's metadata ({error!r}): copy it from the bundle again.") from error
-    return metadata
-
-
-def require_matching_weights(root: Path, metadata: dict[str, Any], name: str = "models/model.pt") -> str:
-    """The sha256 of a bundle's weights, compared with the one in its metadata where there is one.
-
-    Raises
-    ------
-    BundleError
-        When the weights are missing or are not those the metadata names.
-    """
-    path = root / name
-    if not path.is_file():
-        raise BundleError(f"bundle '{root.name}' has no weights at {path}: train it, or download {name} to that place.")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    expected = metadata.get("weights_sha256", {}).get(name)
-    if expected and expected != found:
-        raise BundleError(
-            f"{path} is not the file the bundle was released with (sha256 {found[:12]}..., expected "
-            f"{expected[:12]}...): download it again, or write the new sha256 into configs/metadata.json."
-        )
-    return found
 
 
 def schema_of(metadata: dict[str, Any]) -> LabelSchema:

@@ -30,7 +30,7 @@ def test_wrong_usage_exits_2(capsys, words):
 def test_help_documents_the_exit_codes(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    for number in "012345":
+    for number in "0123456":
         assert f" {number} " in out.split("Exit codes")[1]
 
 

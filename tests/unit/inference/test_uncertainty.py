@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from myotome.inference.uncertainty import CaseScores, score_probabilities
 from myotome.errors import InputError
+from myotome.inference.uncertainty import CaseScores, score_probabilities
 
 NAMES = ("near", "far", "thin", "wide")
 
