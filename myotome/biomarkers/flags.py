@@ -13,6 +13,7 @@ from myotome.structures import LabelMap
 __all__ = [
     "DIRECTIONS",
     "PADDING_HU",
+    "contrast_recorded",
     "contrast_suspected",
     "find_contacts",
     "find_padding_value",
@@ -149,6 +150,11 @@ def thick_slices(volume: Volume) -> bool:
     return max(thickness, volume.grid.spacing_mm[volume.grid.axis("IS")]) > THICK_SLICE_MM + 1e-3
 
 
+def contrast_recorded(agent: str | None) -> bool:
+    """True when a header's text for the contrast agent names one; "none", "without contrast" and their like do not."""
+    return (agent or "").strip().lower() not in _NO_CONTRAST
+
+
 def contrast_suspected(volume: Volume, label_map: LabelMap, coarse: CoarseCase) -> bool:
     """True when the header names a contrast agent, or the blood in the mediastinum is denser than 100 HU.
 
@@ -159,8 +165,7 @@ def contrast_suspected(volume: Volume, label_map: LabelMap, coarse: CoarseCase) 
     pool counts only within 90 mm of the erector spinae's median place and more than 75 mm in front of it, slice by
     slice. Weak, late enhancement (below 100 HU) is not seen, and without erector spinae only the header is used.
     """
-    agent = (volume.acquisition.contrast_agent or "").strip().lower()
-    if agent not in _NO_CONTRAST:
+    if contrast_recorded(volume.acquisition.contrast_agent):
         return True
     spine = [structure.index for structure in label_map.schema.structures if structure.name == "erector_spinae"]
     muscle = np.isin(coarse.labels, spine)

@@ -25,6 +25,7 @@ __all__ = ["SeriesChoice", "cohort", "compare", "export", "query", "retry", "run
 
 _FAILED = 6
 _SHOWN_FAILURES = 10
+_SHOWN_ROWS = 200
 
 cohort = typer.Typer(
     help="Measure many scans: run, look, ask, compare. One folder holds it all and can be taken up again at any time.",
@@ -156,6 +157,8 @@ def retry(
     from myotome.cohort.sources import SourceOptions
 
     recipe = read_recipe(output)
+    if "root" not in recipe["bundle"]:
+        raise InputError("this cohort was not made by 'myotome cohort run', so a retry does not know its bundle.")
     request = _make_request(
         tuple(recipe["sources"]),
         output,
@@ -355,6 +358,10 @@ def _summary_table(summary: RunSummary) -> dict[str, Any]:
 def _print_summary(summary: RunSummary, output: Path) -> None:
     counts = summary.counts
     before = f", {counts.before} were there before" if counts.before else ""
+    if counts.elsewhere:
+        print(
+            f"Beware: {counts.elsewhere} cases of '{output}' come from no source of this run (moved, or other sources)."
+        )
     print(
         f"{counts.total} cases{before}: {counts.done} done, {counts.refused} refused, {counts.failed} failed in "
         f"{_duration(summary.seconds)}"
@@ -381,8 +388,15 @@ def _print_frame(frame: Any) -> None:
         print(frame.to_csv(index=False, lineterminator="\n"), end="")
         return
     table = Table(*map(str, frame.columns))
-    for row in frame.head(200).itertuples(index=False):
-        table.add_row(*("" if value is None or value != value else str(value) for value in row))
+    for row in frame.head(_SHOWN_ROWS).itertuples(index=False):
+        table.add_row(*(_show(value) for value in row))
     console.print(table)
-    if len(frame) > 200:
-        console.print(f"... {len(frame) - 200} more rows: write them all with -o FILE.csv")
+    if len(frame) > _SHOWN_ROWS:
+        console.print(f"... {len(frame) - _SHOWN_ROWS} more rows: write them all with -o FILE.csv")
+
+
+def _show(value: Any) -> str:
+    import pandas as pd
+    from rich.markup import escape
+
+    return "" if pd.api.types.is_scalar(value) and pd.isna(value) else escape(str(value))

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from myotome import __version__
+from myotome.biomarkers.flags import contrast_recorded
 from myotome.cohort.outcomes import Outcome
 from myotome.cohort.sources import CaseSource
 from myotome.errors import InputError, MyotomeError, OutputError
 from myotome.geometry import Volume
 from myotome.io import read_volume, write_label_map
 from myotome.io.archive import unpacked
+from myotome.io.dicom_index import index_file, read_texts
 from myotome.io.tables import make_rows
-from myotome.measurement import CaseResult
+from myotome.measurement import CaseResult, Provenance
 from myotome.pipeline import measure_label_map, require_hounsfield
 from myotome.report.html import write_report
 from myotome.report.overview import write_overview
@@ -41,7 +43,22 @@ __all__ = ["OUTPUTS", "AnalysisOptions", "Analyst", "Fingerprint", "blank_record
 
 OUTPUTS = ("labels", "overview", "report", "thumbnail")
 _HEIGHT_M = (0.4, 2.6)
-_HEADER_TEXTS = ("PatientName", "PatientID", "StudyDescription", "SeriesDescription", "AccessionNumber", "StudyID")
+_MAKERS = (
+    "Canon",
+    "Fujifilm",
+    "GE",
+    "Hitachi",
+    "Neusoft",
+    "Philips",
+    "Samsung",
+    "Siemens",
+    "Toshiba",
+    "UIH",
+    "Myotome",
+)
+_KERNEL = re.compile(r"[A-Za-z]{0,8}\d{0,3}[A-Za-z]{0,2}([\\/_ -]?[A-Za-z]{0,4}\d{0,2})")
+_MOST_TEXTS = 2000
+_LISTING = re.compile(r": choose one by its series UID.*")
 
 
 @dataclass(frozen=True)
@@ -112,32 +129,26 @@ class Analyst:
         BundleError
             When the bundle cannot be opened: no case can be done then.
         """
-        began = time.monotonic()
         known = self._cohort.read_record(case.case_id)
         if known and known["status"] == "done" and self._fingerprint.made(known, case):
             return Outcome(case.case_id, "done")
         segmenter = self.segmenter
         _forget_peak_memory()
-        timer = _Timer()
-        secrets = set(case.secrets)
         record = blank_record(case, self._pseudonyms, self._fingerprint, attempt)
         try:
-            record = self._measure(case, record, segmenter, timer, secrets)
+            record = self._measure(case, record, segmenter, _Timer())
         except InputError as error:
-            status = "failed" if _vanished(case) else "refused"
-            record = record_failure(self._cohort, replace(record, status=status, reason=str(error)), secrets)
+            status = "failed" if _is_trouble(error) or _vanished(case) else "refused"
+            record = record_failure(self._cohort, replace(record, status=status, reason=str(error)), case)
         except Exception as error:  # whatever one case does, the others go on
             reason = str(error) if isinstance(error, MyotomeError) else f"{type(error).__name__}: {error}"
-            record = record_failure(self._cohort, replace(record, status="failed", reason=reason), secrets)
-        return Outcome(case.case_id, record.status, record.reason, time.monotonic() - began)
+            record = record_failure(self._cohort, replace(record, status="failed", reason=reason), case)
+        return Outcome(case.case_id, record.status, record.reason)
 
-    def _measure(
-        self, case: CaseSource, record: CaseRecord, segmenter: Segmenter, timer: _Timer, secrets: set[str]
-    ) -> CaseRecord:
+    def _measure(self, case: CaseSource, record: CaseRecord, segmenter: Segmenter, timer: _Timer) -> CaseRecord:
         if case.refusal:
             raise InputError(case.refusal)
         volume = _read(case)
-        secrets |= {str(header.get(key) or "") for header in volume.acquisition.headers[:1] for key in _HEADER_TEXTS}
         timer.lap("read_s")
         nameless = self._without_names(volume, record)
         require_hounsfield(nameless)
@@ -145,7 +156,7 @@ class Analyst:
         uncertainty = self._uncertainty(segmenter, nameless, label_map.schema)
         timer.lap("segment_s")
         result = measure_label_map(nameless, label_map, segmenter=segmenter, height_m=case.person.height_m)
-        result = replace(result, provenance=replace(result.provenance, notes=segmenter.notes))
+        result = replace(result, provenance=_without_traces(result.provenance, segmenter))
         table = make_measurement_table(case.case_id, make_rows(result, nameless))
         timer.lap("measure_s")
         done = replace(
@@ -182,7 +193,9 @@ class Analyst:
             study_uid=uid(acquisition.study_uid),
             series_uid=uid(acquisition.series_uid),
             series_description=None,
-            contrast_agent="given" if acquisition.contrast_agent else None,
+            contrast_agent="given" if contrast_recorded(acquisition.contrast_agent) else None,
+            kernel=_plain_kernel(acquisition.kernel),
+            manufacturer=_plain_maker(acquisition.manufacturer),
             flags=tuple(flag.split(":")[0] for flag in acquisition.flags),
             headers=(),
         )
@@ -225,7 +238,7 @@ def blank_record(case: CaseSource, pseudonyms: Pseudonyms, fingerprint: Fingerpr
         case_id=case.case_id,
         status="failed",
         reason="not finished",
-        subject_id=pseudonyms.subject(case.person.subject_id or case.patient_id or case.place),
+        subject_id=pseudonyms.subject(case.subject),
         software_version=__version__,
         input_signature=case.signature,
         attempts=attempt,
@@ -233,17 +246,20 @@ def blank_record(case: CaseSource, pseudonyms: Pseudonyms, fingerprint: Fingerpr
     )
 
 
-def record_failure(cohort: CohortFolder, record: CaseRecord, secrets: set[str]) -> CaseRecord:
+def record_failure(cohort: CohortFolder, record: CaseRecord, case: CaseSource) -> CaseRecord:
     """Write why a case is not done: the whole sentence into the private folder, a scrubbed one into the case.
 
     Where not even that can be written, the record is only returned: the driver counts it, and a rerun tries again.
     """
     sentence = " ".join(str(record.reason).split())
-    record = _finished(replace(record, reason=scrub(sentence, secrets)))
+    shown = _LISTING.sub(": run it with --series all, or keep one of them.", sentence)
+    texts = read_texts(case.files[:_MOST_TEXTS]) if case.kind == "dicom" else set()
+    record = _finished(replace(record, reason=scrub(shown, {*case.secrets, *texts})))
     try:
         reasons = cohort.private_folder / "reasons"
         reasons.mkdir(exist_ok=True)
-        (reasons / f"{record.case_id}.txt").write_text(sentence + "\n", encoding="utf-8")
+        text = sentence.encode(errors="surrogateescape") + b"\n"
+        (reasons / f"{record.case_id}.txt").write_bytes(text)
         cohort.write_case(record)
     except (OSError, OutputError):
         pass
@@ -283,6 +299,34 @@ def _read_peak_memory_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
+def _without_traces(provenance: Provenance, segmenter: Segmenter) -> Provenance:
+    """Provenance without the hash of the voxels, by which one scan could be found again in another cohort."""
+    known = {key: value for key, value in provenance.input.items() if key != "voxels_sha256"}
+    return replace(provenance, input=known, notes=segmenter.notes)
+
+
+def _plain_maker(text: str | None) -> str | None:
+    """The scanner's maker, when it is one that is known; the header's text may be anything."""
+    words = (text or "").casefold()
+    return next((maker for maker in _MAKERS if words.startswith(maker.casefold())), "other" if words else None)
+
+
+def _plain_kernel(text: str | None) -> str | None:
+    """The reconstruction kernel, when it looks like one (``B40f``, ``STANDARD``, ``Br40d\\3``), or else ``other``."""
+    if not text:
+        return None
+    return text.strip() if _KERNEL.fullmatch(text.strip()) else "other"
+
+
+def _is_trouble(error: BaseException | None) -> bool:
+    """True when a refusal goes back to what the system said (a permission, a disk), not to the image."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno is not None:
+            return True
+        error = error.__cause__
+    return False
+
+
 def _vanished(case: CaseSource) -> bool:
     """True when files of the case are not there any more: a disk that went, not an image that cannot be measured."""
     return case.refusal is None and any(not Path(file).exists() for file in case.files)
@@ -314,10 +358,9 @@ def _fetched(case: CaseSource) -> Iterator[list[Path]]:
     elif case.study_uid is None:
         yield [Path(case.files[0])]
     else:
-        from myotome.io.dicom_index import index_file
-
-        with unpacked(case.files[0]) as folder:
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(unpacked(archive)) for archive in case.files]
+            files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
             entries = ((path, index_file(path)) for path in files)
             yield [path for path, entry in entries if entry and entry.study_uid == case.study_uid]
 

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,27 @@ from distributed.scheduler import KilledWorker
 
 from myotome.cohort.outcomes import Lost, Outcome, SchedulerLost
 
-__all__ = ["run_jobs"]
+__all__ = ["Watch", "run_jobs"]
 
 Work = Callable[[Any, int], Outcome]
 
 _PLUGIN = "myotome-work"
 _POLL_S = 1.0
 _RECOUNT_S = 2.0
-_RESTART_S = 60.0
+_OVERDUE = "it was not done"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is looked after while jobs are done.
+
+    ``traces`` is a folder, seen by the workers too, for what they leave behind when they crash. A job that takes longer
+    than ``job_timeout_s`` is given up and its worker started anew. ``on_beat`` is called every second or so.
+    """
+
+    traces: Path
+    job_timeout_s: float | None = None
+    on_beat: Callable[[], None] = lambda: None
 
 
 class _Crew(WorkerPlugin):
@@ -35,8 +49,8 @@ class _Crew(WorkerPlugin):
 
     name = _PLUGIN
 
-    def __init__(self, open_work: Callable[[], Work], traces: Path) -> None:
-        self._open_work, self._traces = open_work, traces
+    def __init__(self, open_work: Callable[[], Work], traces: Path, job_timeout_s: float | None) -> None:
+        self._open_work, self._traces, self._timeout_s = open_work, traces, job_timeout_s
         self._work: Work | None = None
 
     def setup(self, worker: Any) -> None:
@@ -55,7 +69,12 @@ class _Crew(WorkerPlugin):
     def work(self, job: Any, attempt: int) -> Outcome:
         if self._work is None:
             self._work = self._open_work()
-        return self._work(job, attempt)
+        if self._timeout_s is not None:  # watched from outside Python, which the job may hold for ever
+            faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._file)
+        try:
+            return self._work(job, attempt)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _trace(traces: Path, address: str) -> Path:
@@ -71,8 +90,7 @@ def run_jobs(
     jobs: Sequence[Any],
     open_work: Callable[[], Work],
     on_result: Callable[[Outcome | Lost], None],
-    traces: Path,
-    job_timeout_s: float | None = None,
+    watch: Watch,
 ) -> None:
     """Do every job once, a few at a time, whatever happens to the workers.
 
@@ -85,8 +103,6 @@ def run_jobs(
     jobs : values that pickle, each with a ``job_id``
     open_work : called once in each worker; what it gives is called with a job and the number of the attempt
     on_result : called here, once per job
-    traces : folder, seen by the workers too, for what they leave behind when they crash
-    job_timeout_s : after which a job is given up and its worker started anew
 
     Raises
     ------
@@ -95,8 +111,8 @@ def run_jobs(
     Exception
         What the work raised: the work itself turns into an outcome whatever is one job's own fault.
     """
-    client.register_plugin(_Crew(open_work, traces))
-    dispatcher = _Dispatcher(client, on_result, traces, job_timeout_s)
+    client.register_plugin(_Crew(open_work, watch.traces, watch.job_timeout_s))
+    dispatcher = _Dispatcher(client, on_result, watch)
     try:
         dispatcher.run(jobs, attempt=1)
         for job in dispatcher.suspects:
@@ -108,16 +124,9 @@ def run_jobs(
 
 
 class _Dispatcher:
-    def __init__(
-        self,
-        client: Client,
-        on_result: Callable[[Outcome | Lost], None],
-        traces: Path,
-        job_timeout_s: float | None,
-    ) -> None:
-        self._client, self._on_result = client, on_result
-        self._traces, self._timeout_s = traces, job_timeout_s
-        self._running: dict[Future, tuple[Any, float]] = {}
+    def __init__(self, client: Client, on_result: Callable[[Outcome | Lost], None], watch: Watch) -> None:
+        self._client, self._on_result, self._watch = client, on_result, watch
+        self._running: dict[Future, Any] = {}
         self._room, self._recount = 1, 0.0
         self.suspects: list[Any] = []
 
@@ -127,12 +136,11 @@ class _Dispatcher:
             while waiting and len(self._running) < self._count_room():
                 job = waiting.popleft()
                 key = f"case-{job.job_id}-{attempt}-{time.monotonic_ns()}"
-                self._running[self._client.submit(_do, job, attempt, key=key, pure=False)] = (job, time.monotonic())
+                self._running[self._client.submit(_do, job, attempt, key=key, pure=False)] = job
             for future in self._wait():
-                job, _ = self._running.pop(future)
-                self._settle(future, job, attempt)
+                self._settle(future, self._running.pop(future), attempt)
                 future.release()
-            self._stop_overdue(attempt)
+            self._watch.on_beat()
 
     def cancel(self) -> None:
         if self._running:
@@ -159,10 +167,11 @@ class _Dispatcher:
         try:
             self._on_result(future.result())
         except KilledWorker as error:
-            if attempt == 1:
+            reason = self._explain(error.last_worker.address)
+            if attempt == 1 and not reason.startswith(_OVERDUE):
                 self.suspects.append(job)
             else:
-                self._on_result(Lost(job, self._explain(error.last_worker.address), attempt))
+                self._on_result(Lost(job, reason, attempt))
         except FutureCancelledError as error:
             raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.") from error
 
@@ -172,19 +181,9 @@ class _Dispatcher:
         if any(event.get("worker") == address for _, event in events):
             return "it needs more memory than a worker is allowed (--memory-gb): the worker was stopped"
         with contextlib.suppress(OSError):
-            first = _trace(self._traces, address).read_text(errors="replace").strip().splitlines()[:1]
-            if first:
-                return f"the worker's process crashed on it ({first[0].removeprefix('Fatal Python error: ')})"
+            lines = _trace(self._watch.traces, address).read_text(errors="replace").strip().splitlines()
+            if lines and lines[0].startswith("Timeout"):
+                return f"{_OVERDUE} after {self._watch.job_timeout_s:g} s"
+            if lines:
+                return f"the worker's process crashed on it ({lines[0].removeprefix('Fatal Python error: ')})"
         return "the worker's process was killed while it worked on it (by the system, a scheduler or a person)"
-
-    def _stop_overdue(self, attempt: int) -> None:
-        if self._timeout_s is None:
-            return
-        now = time.monotonic()
-        overdue = [future for future, (_, began) in self._running.items() if now - began > self._timeout_s]
-        for future in overdue:
-            busy = [address for address, keys in self._client.processing().items() if future.key in keys]
-            job, _ = self._running.pop(future)
-            self._client.cancel([future], force=True)
-            self._client.restart_workers(busy, timeout=_RESTART_S, raise_for_error=False)
-            self._on_result(Lost(job, f"it was not done after {self._timeout_s:.0f} s", attempt))

@@ -17,7 +17,6 @@ class Outcome:
     job_id: str
     status: str
     reason: str | None = None
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

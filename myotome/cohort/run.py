@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import json
 import os
 import shutil
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from myotome.cohort.analysis import AnalysisOptions, Analyst, Fingerprint, blank_record, record_failure
 from myotome.cohort.clusters import ClusterOptions, open_cluster
-from myotome.cohort.engine import run_jobs
+from myotome.cohort.engine import Watch, run_jobs
 from myotome.cohort.outcomes import Lost, Outcome
 from myotome.cohort.sources import CaseSource, SourceOptions, find_cases
 from myotome.errors import InputError, MyotomeError, OutputError
 from myotome.io.atomic import atomic_path
 from myotome.store import CohortFolder, Store
+from myotome.store.folder import held
 from myotome.store.identifiers import Pseudonyms
 
 if TYPE_CHECKING:
@@ -88,10 +88,11 @@ class RunRequest:
 
 @dataclass
 class Counts:
-    """How far a run is: cases of this run by status, and those that were there before."""
+    """How far a run is: cases of this run by status, those that were there before, those of no source of this run."""
 
     total: int = 0
     before: int = 0
+    elsewhere: int = 0
     done: int = 0
     refused: int = 0
     failed: int = 0
@@ -139,18 +140,23 @@ def run_cohort(request: RunRequest, progress: Progress | None = None) -> RunSumm
         cohort.remove_leftovers()
         counts = Counts()
         pseudonyms = Pseudonyms(cohort.key)
-        found = find_cases(
-            request.sources, pseudonyms, request.finding, lambda looked_at: report("finding", looked_at, 0, counts)
+        cases = find_cases(
+            request.sources,
+            pseudonyms,
+            request.finding,
+            request.shard.holds,
+            lambda looked_at: report("finding", looked_at, 0, counts),
         )
-        cases = [case for case in found if request.shard.holds(case.case_id)]
         _write_identities(cohort, cases, request)
         missing = [case for case in cases if _is_wanted(cohort, case, request)]
         counts.total, counts.before = len(cases), len(cases) - len(missing)
+        known = {case.case_id for case in cases}
+        counts.elsewhere = sum(request.shard.holds(name) and name not in known for name in cohort.case_stamps())
         run = _Run(cohort, request, pseudonyms, counts, report)
         if missing:
             run.do(missing)
         report("gathering", 0, 0, counts)
-        Store(cohort.folder).compact()
+        _gather(cohort)
         run.write_state("finished")
     return RunSummary(counts, time.monotonic() - began, tuple(run.failures))
 
@@ -177,10 +183,11 @@ class _Run:
 
         self._report("running", 0, len(cases), self._counts)
         self.write_state("running")
-        traces = self._cohort.private_folder / "workers"
+        name = f"{request.shard}-{socket.gethostname()}-{os.getpid()}"
+        traces = self._cohort.private_folder.resolve() / "workers" / name
         try:
             with open_cluster(request.cluster) as client:
-                run_jobs(client, cases, open_work, self._take, traces.resolve(), request.timeout_s)
+                run_jobs(client, cases, open_work, self._take, Watch(traces, request.timeout_s, self._beat))
         except BaseException:
             with contextlib.suppress(OSError, OutputError):
                 self.write_state("stopped")
@@ -194,15 +201,17 @@ class _Run:
         if result.status == "failed":
             self.failures.append((result.job_id, result.reason or ""))
         self._report("running", self._counts.finished, self._counts.total - self._counts.before, self._counts)
+        if self._counts.finished % _COMPACT_EVERY == 0:
+            _gather(self._cohort)
+
+    def _beat(self) -> None:
         if time.monotonic() >= self._next_beat:
             self._require_space()
             self.write_state("running")
-        if self._counts.finished % _COMPACT_EVERY == 0:
-            Store(self._cohort.folder).compact()
 
     def _record_loss(self, lost: Lost) -> Outcome:
         record = blank_record(lost.job, self._pseudonyms, self._request.fingerprint, lost.attempts)
-        record = record_failure(self._cohort, replace(record, reason=lost.reason), set(lost.job.secrets))
+        record = record_failure(self._cohort, replace(record, reason=lost.reason), lost.job)
         return Outcome(record.case_id, record.status, record.reason)
 
     def _require_space(self) -> None:
@@ -231,16 +240,29 @@ class _Run:
             temporary.write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
+def _gather(cohort: CohortFolder) -> None:
+    """Gather the tables for speed; a run is as good without, and the next one tries again."""
+    with contextlib.suppress(OutputError):
+        Store(cohort.folder).compact()
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _describe(request: RunRequest) -> dict[str, Any]:
-    return {**asdict(request.fingerprint), **{key: request.recipe.get(key) for key in ("engine", "precision")}}
+    chosen = {key: request.recipe[key] for key in ("engine", "precision") if key in request.recipe}
+    outputs = sorted(request.analysis.outputs)
+    return {**asdict(request.fingerprint), **chosen, "series": request.finding.series, "outputs": outputs}
 
 
 def _refuse_mixture(cohort: CohortFolder, request: RunRequest) -> None:
-    """One cohort, one arithmetic: cases in float32 beside cases in bfloat16 differ by how they were computed."""
+    """One cohort, one way: cases in float32 beside cases in bfloat16, studies beside series, are not to be compared."""
+    series = cohort.description.get("series", request.finding.series)
+    if series != request.finding.series:
+        raise InputError(
+            f"the cases of '{cohort.folder}' were found with --series {series}: give the same, or another folder."
+        )
     before, now = cohort.description.get("precision"), request.recipe.get("precision")
     if before is not None and now is not None and before != now:
         raise InputError(
@@ -263,11 +285,19 @@ def _alone(cohort: CohortFolder, shard: Shard) -> Iterator[None]:
         "it, or give every run its own --shard."
     )
     folder = cohort.private_folder
-    with (folder / "run.lock").open("a") as everything, (folder / f"run-{shard}.lock").open("a") as part:
+    with contextlib.ExitStack() as stack:
+
+        def take(name: str, shared: bool = False) -> None:
+            lock = stack.enter_context((folder / name).open("a+"))
+            stack.enter_context(held(lock, shared=shared, wait=False))
+
         try:
-            fcntl.flock(everything, (fcntl.LOCK_EX if shard.count == 1 else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            take("run.lock", shared=shard.count > 1)
+            take(f"run-{shard}.lock")
+            for path in folder.glob("run-*of*.lock"):
+                if not path.stem.endswith(f"of{shard.count}"):  # whose parts would not be these
+                    take(path.name, shared=True)
+        except BlockingIOError as error:
             raise busy from error
         yield
 
@@ -278,13 +308,16 @@ def _write_identities(cohort: CohortFolder, cases: Sequence[CaseSource], request
     columns = ("case_id", "subject_id", "patient_id", "study_uid", "series_uid", "kind", "files", "place")
     pseudonyms = Pseudonyms(cohort.key)
     path = private / ("identities.csv" if request.shard.count == 1 else f"identities-{request.shard}.csv")
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for case in cases:
             original = case.person.subject_id or case.patient_id
             row = (case.study_uid, case.series_uid, case.kind, len(case.files), case.place)
-            writer.writerow((case.case_id, pseudonyms.subject(original or case.place), original, *row))
+            writer.writerow((case.case_id, pseudonyms.subject(case.subject), original, *row))
     with atomic_path(private / "recipe.json") as temporary:
         sources = [source if "://" in source else str(Path(source).resolve()) for source in request.sources]
         recipe = {
@@ -344,7 +377,7 @@ def _judge(run: dict[str, Any]) -> dict[str, Any]:
     left = run["total"] - run["before"] - finished
     silent_s = (datetime.now(UTC) - datetime.fromisoformat(run["updated"])).total_seconds()
     per_hour = 3600 * finished / run["seconds"] if run["seconds"] > 0 else 0.0
-    state = "silent" if run["state"] == "running" and silent_s > 60 and finished else run["state"]
+    state = "silent" if run["state"] == "running" and silent_s > 60 else run["state"]
     return {
         **run,
         "state": state,

@@ -26,7 +26,16 @@ from pydicom.uid import (
 
 from myotome.errors import InputError
 
-__all__ = ["IMAGE_CLASSES", "Frame", "find_value", "is_dicom", "iter_headers", "make_frames", "read_frames"]
+__all__ = [
+    "IMAGE_CLASSES",
+    "Frame",
+    "begins_as_dicom",
+    "find_value",
+    "is_dicom",
+    "iter_headers",
+    "make_frames",
+    "read_frames",
+]
 
 IMAGE_CLASSES = {
     "CT": {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage},
@@ -58,7 +67,11 @@ class Frame:
 def is_dicom(path: Path) -> bool:
     """True when a file has the DICOM mark, or begins as a data set written without one."""
     with path.open("rb") as file:
-        start = file.read(132)
+        return begins_as_dicom(file.read(132))
+
+
+def begins_as_dicom(start: bytes) -> bool:
+    """The same, of a file's first 132 bytes."""
     return start[128:132] == b"DICM" or (len(start) == 132 and start[:4] in (b"\x08\x00\x00\x00", b"\x08\x00\x05\x00"))
 
 

@@ -87,11 +87,16 @@ def find_studies(address: str, modality: str = "CT") -> list[PacsStudy]:
     Raises
     ------
     InputError
-        When the query names something that is not a DICOM keyword.
+        When the query names something that is not a DICOM keyword, or the address holds a user's name.
     PacsError
         When the service does not answer, or not with studies.
     """
     parts = urlsplit(address)
+    if "@" in parts.netloc:
+        raise InputError(
+            "the address holds a user name, which others can see: set MYOTOME_DICOMWEB_USER and "
+            "MYOTOME_DICOMWEB_PASSWORD instead."
+        )
     service = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
     filters = dict(parse_qsl(parts.query))
     for keyword in filters:
@@ -105,7 +110,7 @@ def find_studies(address: str, modality: str = "CT") -> list[PacsStudy]:
             rows = client.search_for_studies(
                 search_filters=filters, fields=[_PATIENT, _INSTANCES], limit=_PAGE, offset=offset
             )
-            new = {row.study_uid: row for row in (_describe(service, row) for row in rows)}
+            new = {row.study_uid: row for row in (_describe(service, row) for row in rows) if row.study_uid}
             if not new.keys() - found.keys():
                 return [found[uid] for uid in sorted(found)]
             found |= new

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pandas as pd
 
 from myotome.errors import InputError, OutputError
 from myotome.io.atomic import atomic_path
-from myotome.store.folder import CohortFolder
+from myotome.store.folder import CohortFolder, held
 from myotome.store.reviews import write_review
 from myotome.store.tables import CASE_COLUMNS, MEASUREMENT_SCHEMA
 
 __all__ = ["Store"]
 
+_GATHERED = ("cases", "measurements")
+_CONTENTS_VERSION = 1
 _MEASUREMENT_TYPES = {"value": "DOUBLE", "lower": "DOUBLE", "upper": "DOUBLE", "slice_index": "INTEGER"}
 _MEASUREMENT_COLUMNS = {
     name: "VARCHAR[]" if name == "flags" else _MEASUREMENT_TYPES.get(name, "VARCHAR")
@@ -90,17 +93,24 @@ class Store:
             When it is not SQL, is more than one statement, or would write anything.
         """
         with self._lock:
-            connection = self._open()
             try:
-                statements = connection.extract_statements(sql)
+                statements = self._open().extract_statements(sql)
             except duckdb.Error as error:
                 raise InputError(f"this is not SQL that can be read ({_first_line(error)}).") from error
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError("the cohort is only read by SQL: give one SELECT.")
             try:
-                return connection.execute(statements[0], list(parameters)).df()
+                return self._answer(statements[0], parameters)
             except duckdb.Error as error:
                 raise InputError(f"the query cannot be answered ({_first_line(error)}).") from error
+
+    def _answer(self, statement: duckdb.Statement, parameters: Sequence[Any]) -> pd.DataFrame:
+        """Run a statement; once more on the cohort as it is now, when a case was written anew under our hands."""
+        try:
+            return self._open().execute(statement, list(parameters)).df()
+        except duckdb.IOException:
+            self._renew()
+            return self._open().execute(statement, list(parameters)).df()
 
     def compact(self) -> int:
         """Gather the measurements of every finished case in one file, so that later stores open at once.
@@ -109,37 +119,58 @@ class Store:
 
         Returns
         -------
-        int : cases that were gathered anew.
+        int : cases that were gathered anew; 0 also when somebody else is at it.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be done; the cohort is as good without.
         """
+        try:
+            self.cohort.tables_folder.mkdir(exist_ok=True)
+            with (self.cohort.tables_folder / "lock").open("a+") as lock, held(lock, wait=False), self._lock:
+                return self._gather()
+        except BlockingIOError:
+            return 0
+        except (OSError, duckdb.Error) as error:
+            raise OutputError(
+                f"the tables of '{self.folder}' cannot be gathered ({_first_line(error)}): it is tried again after the "
+                "next run."
+            ) from error
+
+    def _gather(self) -> int:
+        self._renew()
         contents, loose, stale = self._sort_out()
         if not loose and not stale:
             return 0
-        try:
-            self.cohort.tables_folder.mkdir(exist_ok=True)
-            token = secrets.token_hex(4)
-            names = {view: f"{view}-{token}.parquet" for view in ("cases", "measurements")}
-            with self._lock:
-                connection = self._open()
-                for view, name in names.items():
-                    with atomic_path(self.cohort.tables_folder / name) as temporary:
-                        _write_parquet(connection.sql(f"SELECT * FROM {view}"), temporary)
-            with atomic_path(self.cohort.tables_folder / "contents.json") as temporary:
-                temporary.write_text(json.dumps({**names, "stamps": self._stamps}), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"cannot write the tables of '{self.folder}' ({error.strerror}): free space.") from error
-        kept = {*names.values(), *(contents.get(view) for view in names), "contents.json"}
-        for path in self.cohort.tables_folder.iterdir():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+        token = secrets.token_hex(4)
+        names = {view: f"{view}-{token}.parquet" for view in _GATHERED}
+        for view, name in names.items():
+            with atomic_path(self.cohort.tables_folder / name) as temporary:
+                _write_parquet(self._open().sql(f"SELECT * FROM {view}"), temporary)
+        with atomic_path(self.cohort.tables_folder / "contents.json") as temporary:
+            table = {"version": _CONTENTS_VERSION, **names, "stamps": self._stamps}
+            temporary.write_text(json.dumps(table), encoding="utf-8")
+        kept = {*names.values(), *(contents.get(view) for view in _GATHERED)}
+        for view in _GATHERED:
+            for path in self.cohort.tables_folder.glob(f"{view}-*.parquet"):
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+        self._renew()
         return len(loose)
+
+    def _renew(self) -> None:
+        """Look at the cohort anew when it is next asked."""
+        self._connection, self._stamps = None, self.cohort.case_stamps()
 
     def _sort_out(self) -> tuple[dict[str, Any], list[str], list[str]]:
         """The gathered tables' contents; cases to be read from their folders; gathered cases that are out of date."""
         try:
             contents = json.loads((self.cohort.tables_folder / "contents.json").read_text(encoding="utf-8"))
             stamps = contents["stamps"]
-            complete = all((self.cohort.tables_folder / contents[view]).is_file() for view in ("cases", "measurements"))
-        except (OSError, json.JSONDecodeError, KeyError):
+            complete = contents["version"] == _CONTENTS_VERSION
+            complete &= all((self.cohort.tables_folder / contents[view]).is_file() for view in _GATHERED)
+        except (OSError, ValueError, KeyError):
             complete = False
         if not complete:
             return {}, sorted(self._stamps), []
@@ -155,9 +186,10 @@ class Store:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(config={"python_enable_replacements": False})
         contents, loose, stale = self._sort_out()
-        connection.execute("CREATE TABLE stale_cases (case_id VARCHAR)")
-        if stale:
-            connection.from_arrow(_as_column(stale)).insert_into("stale_cases")
+        for table, case_ids in (("loose_cases", loose), ("stale_cases", stale)):
+            connection.execute(f"CREATE TABLE {table} (case_id VARCHAR)")
+            if case_ids:
+                connection.from_arrow(_as_column(case_ids)).insert_into(table)
         root = self.cases_folder
         records = [str(path) for case in loose if (path := root / case / "case.json").is_file()]
         tables = [str(path) for case in loose if (path := root / case / "measurements.parquet").is_file()]
@@ -168,13 +200,15 @@ class Store:
         for view, (columns, name, files, read) in sources.items():
             parts = []
             if contents:
-                gathered = _quoted(str(self.cohort.tables_folder / contents[view]))
-                parts.append(f"SELECT * FROM read_parquet({gathered}) WHERE case_id NOT IN (FROM stale_cases)")
+                gathered = _quoted(glob.escape(str(self.cohort.tables_folder / contents[view])))
+                parts.append(_read_parquet(gathered, columns) + " WHERE case_id NOT IN (FROM stale_cases)")
             if files:
                 everything = len(loose) == len(self._stamps)
-                parts.append(read(_quoted(str(root / "*" / name)) if everything else _list(files), columns))
+                pattern = _quoted(f"{glob.escape(str(root))}/*/{name}")
+                paths = pattern if everything else _list(map(glob.escape, files))
+                parts.append(read(paths, columns) + " WHERE case_id IN (FROM loose_cases)")
             connection.execute(f"CREATE VIEW {view} AS " + (" UNION ALL ".join(parts) or _empty(columns)))
-        decisions = sorted(str(path) for path in self.cohort.reviews_folder.glob("*/*.json"))
+        decisions = sorted(glob.escape(str(path)) for path in self.cohort.reviews_folder.glob("*/*.json"))
         history = _read_json(_list(decisions), _REVIEW_COLUMNS) if decisions else _empty(_REVIEW_COLUMNS)
         connection.execute(f"CREATE TABLE review_history AS {history}")
         connection.execute(
@@ -185,7 +219,8 @@ class Store:
             "CREATE VIEW included_measurements AS SELECT * FROM measurements "
             "WHERE case_id NOT IN (SELECT case_id FROM reviews WHERE decision = 'exclude')"
         )
-        allowed = [str(root) + "/", str(self.cohort.tables_folder) + "/"]
+        folders = [f"{root}/", f"{self.cohort.tables_folder}/"]
+        allowed = [*folders, *map(glob.escape, folders)]  # what is compared is the pattern
         connection.execute(f"SET allowed_directories = {_list(allowed)}")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -196,7 +231,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _list(texts: Sequence[str]) -> str:
+def _list(texts: Iterable[str]) -> str:
     return "[" + ", ".join(map(_quoted, texts)) + "]"
 
 
@@ -208,7 +243,8 @@ def _as_column(values: Sequence[str]) -> Any:
 
 def _read_json(files: str, columns: dict[str, str]) -> str:
     types = ", ".join(f"{name}: {_quoted(kind)}" for name, kind in columns.items())
-    return f"SELECT * FROM read_json({files}, format='newline_delimited', columns={{{types}}})"
+    how = "format='newline_delimited', hive_partitioning=false, ignore_errors=true"
+    return f"SELECT * FROM read_json({files}, {how}, columns={{{types}}})"
 
 
 def _read_parquet(files: str, columns: dict[str, str]) -> str:

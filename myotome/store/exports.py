@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -38,6 +40,8 @@ SELECT case_id, concat_ws('_', structure, side, measure, nullif(statistic, 'tota
 FROM measurements WHERE slice_index IS NULL OR level IS NOT NULL
 """
 _UNIT_WORDS = {"mL": "ml", "[hnsf'U]": "hu", "%": "percent", "cm2": "cm2", "mL/cm": "ml_per_cm"}
+_FORMULA = ("=", "+", "-", "@")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _MOST_EXCEL_ROWS = 1_048_575
 
 
@@ -57,6 +61,14 @@ def make_wide_frame(store: Store) -> pd.DataFrame:
     order = long["column"].drop_duplicates()
     wide = long.pivot(index="case_id", columns="column", values="value")[list(order)]
     return cases.merge(wide, how="left", left_on="case_id", right_index=True)
+
+
+def _plain(cell: Any) -> Any:
+    """Text that no spreadsheet takes for a formula, without characters that it refuses."""
+    if not isinstance(cell, str):
+        return cell
+    cell = _CONTROL.sub("", cell)
+    return f"'{cell}" if cell[:1] in _FORMULA else cell
 
 
 def _unit_word(unit: str) -> str:
@@ -86,6 +98,8 @@ def write_export(store: Store, path: Path | str, *, long: bool = False) -> int:
         raise InputError(f"Excel holds {_MOST_EXCEL_ROWS} rows, not {len(frame)}: export CSV or Parquet.")
     if long and kind != ".parquet":
         frame["flags"] = [";".join(flags) for flags in frame["flags"]]
+    if kind != ".parquet":
+        frame = frame.map(_plain)
     with atomic_path(path) as temporary:
         if kind == ".csv":
             frame.to_csv(temporary, index=False, lineterminator="\n")

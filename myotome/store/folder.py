@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,11 +24,13 @@ from myotome.io.atomic import atomic_path
 from myotome.store.identifiers import Pseudonyms, read_key, write_key
 from myotome.store.tables import CaseRecord
 
-__all__ = ["FORMAT", "CohortFolder", "write_tables"]
+__all__ = ["FORMAT", "CohortFolder", "held", "write_tables"]
 
 FORMAT = "myotome-cohort"
 _FORMAT_VERSION = 1
 _YOUNG_S = 2.0
+_ENTRIES = {"cohort.json", "cases", "reviews", "tables", "runs", "private", "incomplete", "quality.html"}
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 class CohortFolder:
@@ -58,11 +61,14 @@ class CohortFolder:
             raise InputError(f"'{folder}' holds no cohort: give the folder that 'myotome cohort run -o' wrote.")
         try:
             self.description: dict[str, Any] = json.loads((self.folder / "cohort.json").read_text(encoding="utf-8"))
-            version = self.description["format_version"]
-        except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+            found = (self.description["format"], self.description["format_version"])
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"'{folder}/cohort.json' is damaged: start a cohort in another folder.") from error
-        if version != _FORMAT_VERSION:
-            raise InputError(f"'{folder}' is a cohort of format {version}, and this version reads {_FORMAT_VERSION}.")
+        if found != (FORMAT, _FORMAT_VERSION):
+            raise InputError(
+                f"'{folder}' is of the format {found[0]} {found[1]}, and this version of Myotome reads {FORMAT} "
+                f"{_FORMAT_VERSION}."
+            )
 
     @classmethod
     def create(cls, folder: Path | str, description: dict[str, Any] | None = None) -> CohortFolder:
@@ -74,20 +80,30 @@ class CohortFolder:
             When the folder holds something else, or cannot be written.
         """
         folder = Path(folder)
-        here = folder.is_dir() and any(entry.name != "private" for entry in folder.iterdir())
-        if (folder.exists() and not folder.is_dir()) or (here and not (folder / "cohort.json").is_file()):
+        names = {path.name for path in folder.iterdir() if path.name[0] != "."} if folder.is_dir() else set()
+        if folder.is_file() or not names <= _ENTRIES:
             raise OutputError(f"'{folder}' holds something else than a cohort: choose another folder.")
         try:
-            for name in ("cases", "reviews", "incomplete"):
+            for name in ("private", "cases", "reviews", "incomplete"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
+            with (folder / "private" / "create.lock").open("a+") as lock, held(lock):
+                return cls._claim(folder, description or {})
         except OSError as error:
             raise OutputError(
                 f"'{folder}' cannot be made ({error.strerror}): choose a folder that you may write."
             ) from error
+
+    @classmethod
+    def _claim(cls, folder: Path, description: dict[str, Any]) -> CohortFolder:
+        known = cls(folder).description if (folder / "cohort.json").is_file() else {}
+        if known and not (folder / "private" / "key").is_file():
+            raise OutputError(
+                f"'{folder}' is a copy without its private folder, and a new key would make every case anew: "
+                "go on in the cohort's own folder, or start another."
+            )
         write_key(folder / "private" / "key")
-        known = json.loads((folder / "cohort.json").read_text(encoding="utf-8")) if here else {}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        table = {"format": FORMAT, "format_version": _FORMAT_VERSION, "created": now, **known, **(description or {})}
+        table = {"format": FORMAT, "format_version": _FORMAT_VERSION, "created": now, **known, **description}
         with atomic_path(folder / "cohort.json") as temporary:
             temporary.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
         return cls(folder)
@@ -123,10 +139,10 @@ class CohortFolder:
             return {entry.name: entry.stat().st_mtime_ns for entry in entries if not entry.name.startswith(".")}
 
     def read_record(self, case_id: str) -> dict[str, Any] | None:
-        """The row of one case, or ``None`` when it is not finished."""
+        """The row of one case, or ``None`` when it is not finished or cannot be read."""
         try:
             return json.loads((self.cases_folder / case_id / "case.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
     @contextmanager
@@ -142,7 +158,7 @@ class CohortFolder:
         try:
             (self.folder / "incomplete").mkdir(exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f"{case_id}-", dir=self.folder / "incomplete"))
-            with self._held(temporary):
+            with (temporary / "lock").open("a+") as lock, held(lock):
                 new = temporary / "case"
                 new.mkdir()
                 yield new
@@ -177,24 +193,40 @@ class CohortFolder:
                 fill(folder)
             write_tables(folder, record, table)
 
-    @contextmanager
-    def _held(self, temporary: Path) -> Iterator[None]:
-        """Mark a folder as being written, for as long as this process lives."""
-        with (temporary / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
     def remove_leftovers(self) -> int:
         """Remove what writers that are gone left half-written; returns how many cases."""
         count = 0
         for temporary in list((self.folder / "incomplete").glob("*")):
-            with contextlib.suppress(OSError), (temporary / "lock").open("a") as lock:
+            with contextlib.suppress(OSError), (temporary / "lock").open("a+") as lock:
                 if time.time() - temporary.stat().st_ctime < _YOUNG_S:
                     continue  # its writer may not have taken the lock yet
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(temporary, ignore_errors=True)
                 count += 1
         return count
+
+
+@contextmanager
+def held(lock: IO[str], *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on an open file (read and write, as NFS wants it) for as long as the block lasts.
+
+    On a file system that keeps no locks the block runs without.
+
+    Raises
+    ------
+    BlockingIOError
+        When somebody else holds it, and ``wait`` is False.
+    """
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(*error.args) from error
+        if error.errno not in _NO_LOCKS:
+            raise
+    yield
 
 
 def write_tables(folder: Path, record: CaseRecord, table: pa.Table | None) -> None:
@@ -216,11 +248,17 @@ def _flush(folder: Path) -> None:
 
 
 def _put_in_place(new: Path, target: Path, old: Path) -> None:
-    if target.exists():
-        target.rename(old)
-    try:
-        new.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
+    """Give a case its name; what bore it before, or was given it in the meantime by another writer, makes room."""
+    for attempt in range(2):
+        if target.exists():
+            target.rename(old.with_name(f"{old.name}-{attempt}"))
+        try:
+            new.rename(target)
+            return
+        except OSError as error:
+            before = old.with_name(f"{old.name}-{attempt}")
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and attempt == 0:
+                continue
+            if before.exists() and not target.exists():
+                before.rename(target)
+            raise

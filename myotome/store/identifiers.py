@@ -6,6 +6,7 @@ per cohort and lies in its ``private`` folder; whoever shares the rest of the fo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -21,8 +22,8 @@ __all__ = ["Pseudonyms", "read_key", "scrub", "write_key"]
 
 _KEY_BYTES = 32
 _SHORTEST_SECRET = 3
-_UID = re.compile(r"\b[0-2](?:\.\d+){4,}\b")
-_QUOTED = re.compile(r"'[^']*'")
+_UID = re.compile(r"\b\w+(?:\.\w+){3,}\b")
+_QUOTED = re.compile(r"(?<!\w)'.*?'(?!\w)")
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -37,9 +38,13 @@ def write_key(path: Path) -> bytes:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o700)
-        with atomic_path(path) as temporary:
+        new = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
+        with atomic_path(new) as temporary:
             temporary.write_text(secrets.token_hex(_KEY_BYTES), encoding="ascii")
-        path.chmod(0o600)
+        new.chmod(0o600)
+        with contextlib.suppress(FileExistsError):  # of two that make one, the first counts
+            os.link(new, path)
+        new.unlink()
     return read_key(path)
 
 
@@ -53,6 +58,8 @@ def read_key(path: Path) -> bytes:
     """
     try:
         key = bytes.fromhex(path.read_text(encoding="ascii"))
+    except PermissionError as error:
+        raise InputError(f"'{path}' is its owner's alone: ask whoever made the cohort, or make your own.") from error
     except OSError as error:
         raise InputError(
             f"'{path}' is not there, so patients cannot be matched by their identifiers: "
@@ -77,7 +84,8 @@ class Pseudonyms:
         self._key = key
 
     def _digest(self, kind: str, *parts: str) -> bytes:
-        return hmac.new(self._key, "\0".join((kind, *parts)).encode(), hashlib.sha256).digest()
+        text = "\0".join((kind, *parts))
+        return hmac.new(self._key, text.encode(errors="surrogateescape"), hashlib.sha256).digest()
 
     def case(self, *parts: str) -> str:
         """Sixteen hexadecimal digits for what makes a case: a study's or series' UID, or a file's path."""
@@ -86,6 +94,10 @@ class Pseudonyms:
     def subject(self, original: str) -> str:
         """``S`` and twelve hexadecimal digits for a patient's identifier; blanks around it do not count."""
         return "S" + self._digest("subject", original.strip()).hex()[:12]
+
+    def signature(self, *parts: str) -> str:
+        """Sixteen hexadecimal digits that change when any part does."""
+        return self._digest("signature", *parts).hex()[:16]
 
     def uid(self, original: str) -> str:
         """A DICOM UID (root 2.25, an integer of 128 bits) for a UID."""
@@ -97,10 +109,17 @@ def scrub(sentence: str, secrets_of_case: Iterable[str]) -> str:
 
     Parameters
     ----------
-    secrets_of_case : identifiers, names, descriptions and paths of the case; each is taken out whole, then word by word
+    secrets_of_case : identifiers, names, descriptions and paths of the case, taken out whole; then quotes and UIDs;
+        then the words of the secrets
     """
-    words = {os.fspath(secret).strip() for secret in secrets_of_case if secret}
-    words |= {part for word in list(words) for part in _WORD.findall(word)}
+    whole = {os.fspath(secret).strip() for secret in secrets_of_case if secret}
+    words = {part for word in whole for part in _WORD.findall(word)}
+    sentence = _without(sentence, whole)
+    return _without(_UID.sub("…", _QUOTED.sub("'…'", sentence)), words)
+
+
+def _without(sentence: str, words: set[str]) -> str:
+    """Take words out, the longest first; what is shorter than a name is left, or nothing would be."""
     for word in sorted((word for word in words if len(word) >= _SHORTEST_SECRET), key=len, reverse=True):
         sentence = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "…", sentence)
-    return _UID.sub("…", _QUOTED.sub("'…'", sentence))
+    return sentence

@@ -103,11 +103,11 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def run_light(sources: Path, output: Path, jobs: int = 2, seconds: float = 0.05) -> None:
+def run_light(sources: Path, output: Path, jobs: int = 2, seconds: float = 0.05, shard: str = "1/1") -> None:
     """Run a cohort with the light segmenter, as `myotome cohort run` does with a bundle."""
     from myotome.cohort.analysis import AnalysisOptions
     from myotome.cohort.clusters import ClusterOptions
-    from myotome.cohort.run import RunRequest, run_cohort
+    from myotome.cohort.run import RunRequest, Shard, run_cohort
 
     request = RunRequest(
         (str(sources),),
@@ -116,6 +116,7 @@ def run_light(sources: Path, output: Path, jobs: int = 2, seconds: float = 0.05)
         LightOpener(seconds),
         analysis=AnalysisOptions(outputs=("labels", "thumbnail")),
         cluster=ClusterOptions(jobs=jobs, threads=1, memory_mb=700),
+        shard=Shard.parse(shard),
     )
     summary = run_cohort(request)
     print(summary.counts)
@@ -125,7 +126,7 @@ if __name__ == "__main__":
     from myotome.errors import MyotomeError
 
     try:
-        run_light(Path(sys.argv[1]), Path(sys.argv[2]))
+        run_light(Path(sys.argv[1]), Path(sys.argv[2]), shard="".join(sys.argv[3:]) or "1/1")
     except MyotomeError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 
+from myotome.store import Store
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 import cohort_faults as faults  # noqa: E402
@@ -131,6 +133,8 @@ def require_order(ordeal: Ordeal) -> None:
     """What must be true after the last run: everything is finished, the culprits are named, nothing is half or left."""
     records = {path: read_record(path) for path in sorted((ordeal.output / "cases").iterdir())}
     assert len(records) == CASES
+    table = Store(ordeal.output).frame("SELECT count(*) AS n, count(DISTINCT case_id) AS ids FROM cases")
+    assert table.to_dict("records") == [{"n": CASES, "ids": CASES}]
     reasons = sorted(record["reason"] for record in records.values() if record["status"] != "done")
     assert len(reasons) == 4, reasons
     expected = (

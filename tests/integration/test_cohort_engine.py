@@ -13,6 +13,7 @@ from myotome.cohort import run as run_module
 from myotome.cohort.analysis import AnalysisOptions, Fingerprint
 from myotome.cohort.clusters import ClusterOptions
 from myotome.cohort.run import RunRequest, Shard, read_status, run_cohort
+from myotome.cohort.sources import SourceOptions
 from myotome.errors import BundleError, InputError
 from myotome.store import Store
 
@@ -56,12 +57,14 @@ def request_for(people, tmp_path, somebody_elses):
     return make
 
 
-def test_a_case_that_never_ends_is_given_up_and_the_others_are_not(request_for, people):
+def test_a_case_that_never_ends_is_given_up_and_those_that_wait_are_not(request_for, people):
+    """Each of the others takes a third of the limit: what waits for a worker is not running."""
     faults.write_small_case(people / "3.nii.gz", 3, faults.SLEEP)
     cluster = ClusterOptions(jobs=2, threads=1, memory_mb=700)
-    summary = run_cohort(request_for(timeout_s=4.0, cluster=cluster))
+    opener = faults.LightOpener(1.0)
+    summary = run_cohort(request_for(timeout_s=3.0, cluster=cluster, open_segmenter=opener))
     assert (summary.counts.done, summary.counts.failed) == (5, 1)
-    assert "it was not done after 4 s" in summary.failures[0][1]
+    assert "it was not done after 3 s" in summary.failures[0][1]
 
 
 def test_workers_of_somebody_else_are_left_as_they_were(request_for, somebody_elses):
@@ -125,7 +128,45 @@ def test_two_runs_in_one_folder_are_kept_apart(request_for, tmp_path):
     with run_module._alone(cohort, Shard(1, 2)):
         with pytest.raises(InputError, match="another run is at work"):
             run_cohort(request_for(shard=Shard(1, 2)))
+        with pytest.raises(InputError, match="another run is at work"):
+            run_cohort(request_for(shard=Shard(1, 3)))
         assert run_cohort(request_for(shard=Shard(2, 2))).counts.failed == 0
+
+
+def test_shards_that_start_together_do_every_case_once(people, tmp_path):
+    """Three processes on a folder that is not there yet, as the jobs of an array are."""
+    for number in range(6, 18):
+        faults.write_small_case(people / f"{number}.nii.gz", number)
+    program = [sys.executable, str(Path(faults.__file__)), str(people), str(tmp_path / "cohort")]
+    shards = [subprocess.Popen([*program, f"{k}/3"], stdout=subprocess.PIPE, text=True) for k in (1, 2, 3)]
+    said = [shard.communicate(timeout=200)[0] for shard in shards]
+    assert [shard.returncode for shard in shards] == [0, 0, 0], said
+    frame = Store(tmp_path / "cohort").frame("SELECT count(*) AS n, count(DISTINCT case_id) AS ids FROM cases")
+    assert frame.to_dict("records") == [{"n": 18, "ids": 18}]
+
+
+def test_tables_gathered_while_cases_come_count_each_once(request_for, people, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "_COMPACT_EVERY", 2)
+    for number in range(6, 24):
+        faults.write_small_case(people / f"{number}.nii.gz", number)
+    run_cohort(request_for())
+    sql = "SELECT count(*) AS n, count(DISTINCT case_id) AS ids FROM {}"
+    assert Store(tmp_path / "cohort").frame(sql.format("cases")).to_dict("records") == [{"n": 24, "ids": 24}]
+    volumes = sql.format("measurements WHERE structure = 'pectoralis' AND side = 'both' AND measure = 'volume'")
+    assert Store(tmp_path / "cohort").frame(volumes).to_dict("records") == [{"n": 24, "ids": 24}]
+
+
+def test_cases_of_no_source_are_counted(request_for, people, tmp_path):
+    run_cohort(request_for())
+    people.rename(tmp_path / "moved")
+    summary = run_cohort(request_for(sources=(str(tmp_path / "moved"),)))
+    assert summary.counts.elsewhere == 6
+
+
+def test_studies_and_series_are_not_mixed(request_for):
+    run_cohort(request_for())
+    with pytest.raises(InputError, match="were found with --series best"):
+        run_cohort(request_for(finding=SourceOptions("all")))
 
 
 def test_importing_slurm_leaves_ctrl_c_alone():

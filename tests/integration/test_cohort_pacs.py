@@ -72,6 +72,12 @@ def test_a_query_of_no_keyword_is_refused(pacs):
         find_cases([f"{pacs.dicomweb}?Patient=1"], PSEUDONYMS)
 
 
+def test_a_password_in_the_address_is_refused_and_not_repeated():
+    with pytest.raises(InputError, match="set MYOTOME_DICOMWEB_USER") as caught:
+        find_cases(["http://user:s3cret@127.0.0.1:1/dicom-web"], PSEUDONYMS)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_wrong_password_is_one_sentence(pacs, monkeypatch):
     monkeypatch.setenv("MYOTOME_DICOMWEB_PASSWORD", "wrong")
     with pytest.raises(PacsError, match="answers 401: set MYOTOME_DICOMWEB_USER"):

@@ -1,4 +1,5 @@
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_no_identifier_leaves_the_private_folder(analyze, cohort, tmp_path, ct_s
         dataset.PatientID, dataset.PatientName = "MRN-8675309", "Featherstone^Jane"
         dataset.SeriesDescription, dataset.AccessionNumber = "thorax Featherstone", "ACC-4711"
         dataset.ContrastBolusAgent = "given by Dr Smithers"
+        dataset.ConvolutionKernel, dataset.Manufacturer = "Dr Smithers, 12 Elm St", "Smithers"
         dataset.PatientSex, dataset.PatientAge = "F", "073Y"
 
     change_slices(secret, name)
@@ -188,3 +190,76 @@ def test_the_record_is_json_without_nan(analyze, cohort, tmp_path):
     text = (cohort.cases_folder / outcome.job_id / "case.json").read_text()
     assert json.loads(text)["case_id"] == outcome.job_id
     assert "NaN" not in text
+
+
+@pytest.mark.parametrize(("agent", "flagged"), [(None, False), ("NONE", False), ("Iohexol", True)])
+def test_contrast_is_told_as_analyze_tells_it(analyze, ct_series, change_slices, agent, flagged):
+    if agent is not None:
+        change_slices(ct_series, lambda dataset, index: setattr(dataset, "ContrastBolusAgent", agent))
+    _, record = analyze(ct_series, outputs=())
+    assert ("contrast_suspected" in record["flags"]) is flagged
+    assert record["contrast_agent"] is (True if flagged else None)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "maker", "shown"),
+    [
+        ("B40f", "SIEMENS", ("B40f", "Siemens")),
+        ("STANDARD", "GE MEDICAL SYSTEMS", ("STANDARD", "GE")),
+        ("FC08-H", "TOSHIBA", ("FC08-H", "Toshiba")),
+        ("SOFT/ST", "Canon", ("SOFT/ST", "Canon")),
+        ("Dr Featherstone", "Acme", ("other", "other")),
+    ],
+)
+def test_kernels_and_makers_are_shown_when_they_are_known(analyze, ct_series, change_slices, kernel, maker, shown):
+    def change(dataset, index):
+        dataset.ConvolutionKernel, dataset.Manufacturer = kernel, maker
+
+    change_slices(ct_series, change)
+    _, record = analyze(ct_series, outputs=())
+    assert (record["kernel"], record["manufacturer"]) == shown
+
+
+def test_two_equal_series_are_refused_without_their_names(analyze, cohort, tmp_path, ct_series, change_slices):
+    change_slices(ct_series, lambda dataset, index: setattr(dataset, "SeriesDescription", "O'Brien' liver"))
+    first, second = tmp_path / "both" / "a", tmp_path / "both" / "b"
+    shutil.copytree(ct_series, first)
+    shutil.copytree(ct_series, second)
+
+    def change(dataset, index):
+        dataset.SeriesInstanceUID = "1.2.3.4.5.6"
+        dataset.SOPInstanceUID = f"1.2.3.4.5.6.{index}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+
+    change_slices(second, change)
+    outcome, record = analyze(first.parent)
+    assert outcome.status == "refused"
+    expected = "the folder holds 2 series that could be measured: run it with --series all, or keep one of them."
+    assert record["reason"] == expected
+    assert "Brien" in (cohort.private_folder / "reasons" / f"{outcome.job_id}.txt").read_text()
+
+
+def test_a_file_that_may_not_be_read_has_failed_and_not_been_refused(analyze, cohort, tmp_path, monkeypatch):
+    from myotome.cohort import analysis
+
+    def refuse(case):
+        raise InputError("'x' may not be read.") from PermissionError(13, "Permission denied")
+
+    write_small_case(tmp_path / "ct.nii.gz", 1)
+    monkeypatch.setattr(analysis, "_read", refuse)
+    assert analyze(tmp_path / "ct.nii.gz")[0].status == "failed"
+
+
+def test_a_scan_cannot_be_found_again_by_its_voxels(analyze, cohort, tmp_path):
+    write_small_case(tmp_path / "ct.nii.gz", 1)
+    outcome, _ = analyze(tmp_path / "ct.nii.gz", outputs=("report",))
+    assert "Voxels, SHA-256" not in (cohort.cases_folder / outcome.job_id / "report.html").read_text()
+
+
+def test_a_study_in_two_zips_is_read_whole(analyze, tmp_path, ct_series):
+    files = sorted(ct_series.glob("*.dcm"))
+    for number, part in enumerate((files[:5], files[5:])):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as archive:
+            for path in part:
+                archive.write(path, path.name)
+    assert analyze(tmp_path / "0.zip", tmp_path / "1.zip", outputs=())[1]["slices"] == 12

@@ -1,3 +1,4 @@
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_series_is_one_case_however_its_files_lie(tmp_path, ct_series):
 
 def test_a_study_found_twice_is_one_case(tmp_path, ct_series):
     archive = zip_folder(ct_series, tmp_path / "same.zip")
-    assert [case.kind for case in find(ct_series, archive)] == ["zip"]
+    assert [case.kind for case in find(ct_series, archive)] == ["dicom"]
 
 
 def test_series_of_a_study_are_one_case_or_several(ct_series, other_series):
@@ -114,7 +115,7 @@ def test_a_table_gives_paths_and_people(tmp_path):
     [
         ("file\nx.nii\n", "no column 'path'"),
         ("path,height_m\nx.nii,162\n", r"line 2 .*height_m is 162, not 0\.4 to 2\.6 \(heights are in metres\)"),
-        ("path,height_cm\nx.nii,162\n", "heights in cm"),
+        ("path,height_cm\nx.nii,162\n", r"a column 'height_cm' that is not known.*\(heights in metres\)"),
         ("path,age_years\nx.nii,old\n", "line 2 .*age_years is not a number"),
         ("path,sex\nx.nii,7\n", "sex is '7', not M or F"),
         ("path,study_date\nx.nii,31.3.2024\n", "not a date such as 2024-03-31"),
@@ -127,12 +128,22 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, sentence):
         find(tmp_path / "t.csv")
 
 
-def test_a_damaged_header_is_a_case_that_is_refused(tmp_path, ct_series):
-    path = sorted(ct_series.glob("*.dcm"))[0]
+def test_a_damaged_slice_is_refused_and_so_is_what_lies_beside_it(tmp_path, ct_series):
+    """The last slice: without it the rest is a sound volume, and too small."""
+    path = sorted(ct_series.glob("*.dcm"))[-1]
     path.write_bytes(path.read_bytes()[:150])
-    refused = [case for case in find(ct_series) if case.refusal]
-    assert len(refused) == 1
-    assert "damaged DICOM file" in refused[0].refusal
+    reasons = sorted(case.refusal for case in find(ct_series))
+    assert len(reasons) == 2
+    assert "is a damaged DICOM file" in reasons[0]
+    assert reasons[1].startswith("a DICOM file beside its slices")
+
+
+def test_a_damaged_slice_among_many_series_is_refused_alone(tmp_path, ct_series, other_series):
+    for path in other_series.glob("*.dcm"):
+        path.rename(ct_series / f"other-{path.name}")
+    (ct_series / "IM0").write_bytes((ct_series / f"other-{path.name}").read_bytes()[:150])
+    cases = find(ct_series, series="all")
+    assert sorted(bool(case.refusal) for case in cases) == [False, False, True]
 
 
 def test_a_zip_that_is_none_is_a_case_that_is_refused(tmp_path):
@@ -161,3 +172,138 @@ def test_nothing_anywhere_is_one_sentence(tmp_path):
 def test_secrets_name_the_path_and_the_person(ct_series):
     (case,) = find(ct_series)
     assert {"PHANTOM-000007", "series", case.study_uid} <= set(case.secrets)
+
+
+def test_two_rows_of_one_path_with_different_people_are_refused(tmp_path):
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "t.csv").write_text("path,subject_id\nx.nii,P1\nx.nii,P2\n")
+    with pytest.raises(InputError, match=r"line 2 of 't.csv' and line 3 of 't.csv' say different things"):
+        find(tmp_path / "t.csv")
+
+
+def test_two_people_under_one_study_are_refused(tmp_path, ct_series):
+    shutil.copytree(ct_series, tmp_path / "copy")
+    (tmp_path / "t.csv").write_text("path,subject_id\nseries,P1\ncopy,P2\n")
+    with pytest.raises(InputError, match="say different things"):
+        find(tmp_path / "t.csv")
+
+
+def test_a_table_speaks_louder_than_a_folder(tmp_path):
+    write_nifti(tmp_path / "scans" / "x.nii")
+    (tmp_path / "t.csv").write_text("path,subject_id\nscans/x.nii,P1\n")
+    for order in ((tmp_path / "scans", tmp_path / "t.csv"), (tmp_path / "t.csv", tmp_path / "scans")):
+        (case,) = find(*order)
+        assert case.person.subject_id == "P1"
+
+
+def test_every_row_of_a_table_is_a_case(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "t.csv").write_text("path\nnotes.txt\nempty\nx.nii\ngone\n")
+    reasons = sorted(case.refusal or "" for case in find(tmp_path / "t.csv", pattern="*_ct.nii"))
+    assert reasons[0] == ""
+    assert [reason.split(" at ")[0] for reason in reasons[1:]] == [
+        "there is no image",
+        "there is no image",
+        "there is nothing",
+    ]
+
+
+@pytest.mark.parametrize("heading", ["path,patient_id", "path,sex,sex"])
+def test_a_heading_that_is_not_known_or_doubled_is_refused(tmp_path, heading):
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "t.csv").write_text(f"{heading}\nx.nii,F,F\n")
+    with pytest.raises(InputError, match="not known or stands there twice"):
+        find(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("sex", ["Mujer", "Mme", "7", "x"])
+def test_a_sex_is_not_guessed(tmp_path, sex):
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "t.csv").write_text(f"path,sex\nx.nii,{sex}\n")
+    with pytest.raises(InputError, match="not M or F"):
+        find(tmp_path / "t.csv")
+
+
+def test_a_date_is_written_one_way(tmp_path):
+    write_nifti(tmp_path / "x.nii")
+    (tmp_path / "t.csv").write_text("path,study_date\nx.nii,20240331\n")
+    assert find(tmp_path / "t.csv")[0].person.study_date == "2024-03-31"
+
+
+def test_a_correction_in_the_table_changes_the_signature(tmp_path):
+    write_nifti(tmp_path / "x.nii")
+    table = tmp_path / "t.csv"
+    signatures = set()
+    for row in ("P1,1.91", "P1,1.61", "P2,1.61"):
+        table.write_text(f"path,subject_id,height_m\nx.nii,{row}\n")
+        signatures.add(find(table)[0].signature)
+    assert len(signatures) == 3
+
+
+def test_a_study_in_two_zips_is_one_case(tmp_path, ct_series):
+    files = sorted(ct_series.glob("*.dcm"))
+    for number, part in enumerate((files[:5], files[5:])):
+        with zipfile.ZipFile(tmp_path / f"{number}.zip", "w") as archive:
+            for path in part:
+                archive.write(path, path.name)
+    (case,) = find(tmp_path / "0.zip", tmp_path / "1.zip")
+    assert len(case.files) == 2
+
+
+def test_a_cohort_among_the_sources_is_passed_over(tmp_path):
+    write_nifti(tmp_path / "scans" / "x.nii")
+    out = tmp_path / "scans" / "out"
+    write_nifti(out / "cases" / "0" / "labels.nii")
+    (out / "cohort.json").touch()
+    assert len(find(tmp_path / "scans")) == 1
+
+
+def test_odd_files_are_cases_or_nothing_and_never_the_end(tmp_path):
+    """Names that are no text, a link to itself, a pipe, a damaged zip, a name with a line break."""
+    scans = tmp_path / "scans"
+    write_nifti(scans / "plain.nii")
+    write_nifti(scans / "two\nlines 'quoted'.nii")
+    os.rename(write_nifti(scans / "x.nii"), os.fsencode(scans) + b"/caf\xe9.nii")
+    (scans / "loop").symlink_to("loop")
+    os.mkfifo(scans / "pipe")
+    (scans / "bad.zip").write_bytes(b"PK\x03\x04" + bytes(200))
+    cases = find(scans)
+    assert sorted(case.kind for case in cases) == ["nifti", "nifti", "nifti", "refused"]
+    assert {os.path.basename(case.place) for case in cases} >= {"two\nlines 'quoted'.nii", "caf\udce9.nii"}
+
+
+def test_headers_that_are_noise_never_end_the_finding(tmp_path, ct_series):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    whole = sorted(ct_series.glob("*.dcm"))[0].read_bytes()
+    folder = tmp_path / "noise"
+    folder.mkdir()
+    for number in range(200):
+        data = bytearray(whole[:2000])
+        for place in rng.integers(132, 1500, 12):
+            data[place] = rng.integers(256)
+        (folder / str(number)).write_bytes(data)
+    assert find(ct_series, folder)
+
+
+def test_only_wanted_cases_are_kept(tmp_path):
+    for name in "abc":
+        write_nifti(tmp_path / f"{name}.nii")
+    every = find(tmp_path)
+    one = find_cases([str(tmp_path)], PSEUDONYMS, wanted=lambda case_id: case_id == every[1].case_id)
+    assert one == [every[1]]
+    assert find_cases([str(tmp_path)], PSEUDONYMS, wanted=lambda case_id: False) == []
+
+
+def test_a_case_of_many_files_is_small(tmp_path):
+    from myotome.cohort.sources import _Paths
+
+    paths = _Paths()
+    names = [f"/data/{'long/' * 18}{folder}/IM{number:05d}.dcm" for folder in "ab" for number in range(150)]
+    for name in names:
+        paths.add(name)
+    assert list(_Paths(bytes(paths.packed))) == names
+    assert len(paths.packed) < 15 * len(names)

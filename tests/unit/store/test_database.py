@@ -191,3 +191,65 @@ def test_a_folder_with_a_quote_in_its_name(tmp_path):
     assert len(Store(cohort.folder).frame(VOLUMES)) == 4
     Store(cohort.folder).compact()
     assert len(Store(cohort.folder).frame(VOLUMES)) == 4
+
+
+def test_a_case_that_comes_while_tables_are_gathered_is_counted_once(cohort):
+    store = Store(cohort.folder)
+    write_case(cohort, 50)
+    store.compact()
+    for _ in range(2):
+        frame = Store(cohort.folder).frame("SELECT count(*) AS n, count(DISTINCT case_id) AS ids FROM cases")
+        assert frame.to_dict("records") == [{"n": 6, "ids": 6}]
+        Store(cohort.folder).compact()
+
+
+def test_a_store_does_not_see_half_of_what_came_later(cohort):
+    store = Store(cohort.folder)
+    write_case(cohort, 50)
+    assert len(store.frame("SELECT * FROM cases")) == 5
+    assert len(store.frame(VOLUMES)) == 4
+
+
+def test_only_one_gathers_at_a_time(cohort):
+    import fcntl
+
+    cohort.tables_folder.mkdir()
+    with (cohort.tables_folder / "lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert Store(cohort.folder).compact() == 0
+    assert Store(cohort.folder).compact() == 5
+
+
+def test_a_case_that_loses_its_table_under_our_hands(cohort):
+    store = Store(cohort.folder)
+    store.frame(VOLUMES)
+    write_case(cohort, 7)
+    Store(cohort.folder).compact()
+    store = Store(cohort.folder)
+    write_case(cohort, 8)
+    store.frame(VOLUMES)
+    cohort.write_case(make_record(8, status="refused", reason="it is not a CT"))
+    assert len(store.frame(VOLUMES)) == 5
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "sex=M", "a*b", "what?"])
+def test_folders_with_strange_names(tmp_path, name):
+    cohort = make_cohort(tmp_path / name / "c")
+    for _ in range(2):
+        frame = Store(cohort.folder).frame("SELECT DISTINCT sex FROM cases")
+        assert list(frame["sex"]) == ["F"]
+        assert len(Store(cohort.folder).frame(VOLUMES)) == 4
+        Store(cohort.folder).compact()
+
+
+def test_an_unfinished_record_does_not_end_every_query(cohort):
+    (cohort.cases_folder / f"{0:016x}" / "case.json").write_text('{"case_id"')
+    assert len(Store(cohort.folder).frame("SELECT * FROM cases WHERE case_id IS NOT NULL")) == 4
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    cohort = make_cohort(tmp_path / "c", 1)
+    write_case(cohort, 1, kernel="=HYPERLINK(1)", manufacturer="a\x07b")
+    for name, read in (("w.csv", pd.read_csv), ("w.xlsx", pd.read_excel)):
+        write_export(Store(cohort.folder), tmp_path / name)
+        assert read(tmp_path / name)["kernel"].dropna().tolist() == ["'=HYPERLINK(1)"]

@@ -101,8 +101,8 @@ def test_another_folder_is_no_cohort(tmp_path):
 
 def test_a_cohort_of_the_future_is_refused(tmp_path):
     make_cohort(tmp_path, 0)
-    (tmp_path / "cohort.json").write_text('{"format_version": 9}')
-    with pytest.raises(InputError, match="format 9"):
+    (tmp_path / "cohort.json").write_text('{"format": "myotome-cohort", "format_version": 9}')
+    with pytest.raises(InputError, match="reads myotome-cohort 1"):
         CohortFolder(tmp_path)
 
 
@@ -144,3 +144,57 @@ def test_a_record_knows_every_column():
         "status",
         "reason",
     ]
+
+
+def test_many_that_create_it_at_once_share_one_key(tmp_path):
+    """Six processes of a job array, twenty times over."""
+    program = (
+        "import sys; from myotome.store import CohortFolder\n"
+        "for line in sys.stdin: print(CohortFolder.create(line.strip()).key.hex(), flush=True)"
+    )
+    words = [sys.executable, "-c", program]
+    starters = [subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    for number in range(20):
+        for starter in starters:
+            starter.stdin.write(f"{tmp_path / str(number)}\n")
+            starter.stdin.flush()
+        assert len({starter.stdout.readline() for starter in starters}) == 1
+    for starter in starters:
+        starter.communicate()
+        assert starter.returncode == 0
+
+
+def test_a_creation_that_was_cut_off_is_taken_up(tmp_path):
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "private").mkdir()
+    assert CohortFolder.create(tmp_path).key
+
+
+def test_a_copy_without_its_key_is_not_gone_on_with(tmp_path):
+    cohort = make_cohort(tmp_path, 1)
+    (cohort.private_folder / "key").unlink()
+    with pytest.raises(OutputError, match="a copy without its private folder"):
+        CohortFolder.create(tmp_path)
+
+
+def test_a_damaged_description_is_one_sentence(tmp_path):
+    make_cohort(tmp_path, 1)
+    (tmp_path / "cohort.json").write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        CohortFolder.create(tmp_path)
+
+
+def test_a_record_that_cannot_be_read_is_none(tmp_path):
+    cohort = make_cohort(tmp_path, 1)
+    (cohort.cases_folder / f"{0:016x}" / "case.json").write_text('{"case_id"')
+    assert cohort.read_record(f"{0:016x}") is None
+
+
+def test_a_file_system_without_locks_is_worked_on_all_the_same(tmp_path, monkeypatch):
+    def refuse(lock, how):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    cohort = make_cohort(tmp_path / "c", 1)
+    assert cohort.read_record(f"{0:016x}")["status"] == "done"
+    assert cohort.remove_leftovers() == 0

@@ -61,10 +61,13 @@ def test_a_damaged_key_is_refused(tmp_path, text):
     [
         ("'DOE_JOHN.nii' is damaged", (), "'…' is damaged"),
         ("series 3 'O'Brien, Pat' has gaps", ("O'Brien, Pat",), "series 3 '…' has gaps"),
+        ("series 3 'O'Brien Patricia chest' has gaps", (), "series 3 '…' has gaps"),
+        ("two series: 1.2.840.99.7 and 1.2.840.99.8", ("1.2.840.99.7",), "two series: … and …"),
+        ("the series 4711.SMITHJANE.2.1 is there", (), "the series … is there"),
         ("Doe came", ("DOE JOHN", "Doe"), "… came"),
         ("holds 1.2.840.113619.2.55.3 and 2 others", (), "holds … and 2 others"),
         ("cannot write /data/smith/ct.nii", ("/", "data", "smith", "ct.nii"), "cannot write /…/…/…"),
-        ("it has 12 slices, spacing 0.7.5", (), "it has 12 slices, spacing 0.7.5"),
+        ("it has 12 slices, 0.7 mm apart", (), "it has 12 slices, 0.7 mm apart"),
     ],
 )
 def test_a_sentence_is_scrubbed(sentence, secrets, expected):
