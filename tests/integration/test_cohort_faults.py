@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cohort_ordeal import Ordeal, require_order, small_disk, undergo, workers_of
 
 
+@pytest.mark.slow
 def test_a_cohort_survives_everything_at_once(tmp_path):
     """`scripts/stress_cohort` repeats this twenty times."""
     with small_disk(tmp_path / "disk") as disk:

@@ -30,6 +30,7 @@ from myotome.store import Store
 from tests.integration.cohort_faults import FINGERPRINT, write_small_case
 from tests.integration.slurm_cluster import NotingOpener, SlurmNode, open_slurm_node
 
+pytestmark = pytest.mark.slow
 CASES = 20
 BUNDLE = "respiratory_muscle_ct_segmentation"
 
