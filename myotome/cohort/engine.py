@@ -69,12 +69,21 @@ class _Crew(WorkerPlugin):
     def work(self, job: Any, attempt: int) -> Outcome:
         if self._work is None:
             self._work = self._open_work()
+        self._note(f"{job.job_id}\n")
         if self._timeout_s is not None:  # watched from outside Python, which the job may hold for ever
             faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._file)
         try:
             return self._work(job, attempt)
         finally:
             faulthandler.cancel_dump_traceback_later()
+            self._note("")
+
+    def _note(self, text: str) -> None:
+        """Leave word of the job under way; what the fault handler says comes after it."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(text)
+        self._file.flush()
 
 
 def _trace(traces: Path, address: str) -> Path:
@@ -167,7 +176,7 @@ class _Dispatcher:
         try:
             self._on_result(future.result())
         except KilledWorker as error:
-            reason = self._explain(error.last_worker.address)
+            reason = self._explain(error.last_worker.address, job)
             if attempt == 1 and not reason.startswith(_OVERDUE):
                 self.suspects.append(job)
             else:
@@ -175,15 +184,17 @@ class _Dispatcher:
         except FutureCancelledError as error:
             raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.") from error
 
-    def _explain(self, address: str) -> str:
-        """Why a worker died, from what is left of it."""
+    def _explain(self, address: str, job: Any) -> str:
+        """Why a job's worker died, from what is left of it."""
+        with contextlib.suppress(OSError):
+            lines = _trace(self._watch.traces, address).read_text(errors="replace").strip().splitlines()
+            if lines[:1] != [job.job_id]:
+                return "the worker's process was gone while it waited for it"
+            if lines[1:] and lines[1].startswith("Timeout"):
+                return f"{_OVERDUE} after {self._watch.job_timeout_s:g} s"
+            if lines[1:]:
+                return f"the worker's process crashed on it ({lines[1].removeprefix('Fatal Python error: ')})"
         events = self._client.get_events("worker-restart-memory")
         if any(event.get("worker") == address for _, event in events):
             return "it needs more memory than a worker is allowed (--memory-gb): the worker was stopped"
-        with contextlib.suppress(OSError):
-            lines = _trace(self._watch.traces, address).read_text(errors="replace").strip().splitlines()
-            if lines and lines[0].startswith("Timeout"):
-                return f"{_OVERDUE} after {self._watch.job_timeout_s:g} s"
-            if lines:
-                return f"the worker's process crashed on it ({lines[0].removeprefix('Fatal Python error: ')})"
         return "the worker's process was killed while it worked on it (by the system, a scheduler or a person)"
