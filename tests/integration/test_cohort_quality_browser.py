@@ -21,7 +21,9 @@ from myotome.cohort.quality import import_decisions, write_quality_page
 from myotome.cohort.server import Serving, create_review_server
 from myotome.store import Store
 from tests.integration.ohif_reader import find_chromium
-from tests.unit.cohort.quality_cohort import case_name, change, make_people, write_people
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "cohort"))
+from quality_cohort import case_name, change, make_people, write_people
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="Chromium is not installed (.ci/run installs it)")
