@@ -6,10 +6,12 @@ import contextlib
 import faulthandler
 import logging
 import signal
+import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ Work = Callable[[Any, int], Outcome]
 _PLUGIN = "myotome-work"
 _POLL_S = 1.0
 _RECOUNT_S = 2.0
+_EVENT_TRIES = 8
 _OVERDUE = "it was not done"
 
 
@@ -121,20 +124,48 @@ def run_jobs(
         What the work raised: the work itself turns into an outcome whatever is one job's own fault.
     """
     client.register_plugin(_Crew(open_work, watch.traces, watch.job_timeout_s))
-    dispatcher = _Dispatcher(client, on_result, watch)
+    with _noticed_interrupts() as interrupted:
+        dispatcher = _Dispatcher(client, on_result, watch, interrupted)
+        try:
+            dispatcher.run(jobs, attempt=1)
+            for job in dispatcher.suspects:
+                dispatcher.run([job], attempt=2)
+        finally:
+            dispatcher.cancel()
+            with contextlib.suppress(Exception):  # whatever became of the cluster
+                client.unregister_worker_plugin(_PLUGIN)
+
+
+@contextmanager
+def _noticed_interrupts() -> Iterator[threading.Event]:
+    """An event that remembers Ctrl-C: a library may be at work that swallows the exception."""
+    interrupted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def notice(number: int, frame: Any) -> None:
+        interrupted.set()
+        raise KeyboardInterrupt
+
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    signal.signal(signal.SIGINT, notice)
     try:
-        dispatcher.run(jobs, attempt=1)
-        for job in dispatcher.suspects:
-            dispatcher.run([job], attempt=2)
+        yield interrupted
     finally:
-        dispatcher.cancel()
-        with contextlib.suppress(Exception):  # whatever became of the cluster
-            client.unregister_worker_plugin(_PLUGIN)
+        signal.signal(signal.SIGINT, before)
 
 
 class _Dispatcher:
-    def __init__(self, client: Client, on_result: Callable[[Outcome | Lost], None], watch: Watch) -> None:
+    def __init__(
+        self,
+        client: Client,
+        on_result: Callable[[Outcome | Lost], None],
+        watch: Watch,
+        interrupted: threading.Event,
+    ) -> None:
         self._client, self._on_result, self._watch = client, on_result, watch
+        self._interrupted = interrupted
         self._running: dict[Future, Any] = {}
         self._room, self._recount = 1, 0.0
         self.suspects: list[Any] = []
@@ -150,6 +181,8 @@ class _Dispatcher:
                 self._settle(future, self._running.pop(future), attempt)
                 future.release()
             self._watch.on_beat()
+            if self._interrupted.is_set():
+                raise KeyboardInterrupt
 
     def cancel(self) -> None:
         if self._running:
@@ -176,7 +209,7 @@ class _Dispatcher:
         try:
             self._on_result(future.result())
         except KilledWorker as error:
-            reason = self._explain(error.last_worker.address, job)
+            reason = self._explain(error.last_worker.address, job, patient=attempt > 1)
             if attempt == 1 and not reason.startswith(_OVERDUE):
                 self.suspects.append(job)
             else:
@@ -184,8 +217,8 @@ class _Dispatcher:
         except FutureCancelledError as error:
             raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.") from error
 
-    def _explain(self, address: str, job: Any) -> str:
-        """Why a job's worker died, from what is left of it."""
+    def _explain(self, address: str, job: Any, patient: bool) -> str:
+        """Why a job's worker died, from what is left of it; the patient wait for the memory watch's word."""
         with contextlib.suppress(OSError):
             lines = _trace(self._watch.traces, address).read_text(errors="replace").strip().splitlines()
             if lines[:1] != [job.job_id]:
@@ -194,7 +227,9 @@ class _Dispatcher:
                 return f"{_OVERDUE} after {self._watch.job_timeout_s:g} s"
             if lines[1:]:
                 return f"the worker's process crashed on it ({lines[1].removeprefix('Fatal Python error: ')})"
-        events = self._client.get_events("worker-restart-memory")
-        if any(event.get("worker") == address for _, event in events):
-            return "it needs more memory than a worker is allowed (--memory-gb): the worker was stopped"
+        for _ in range(_EVENT_TRIES if patient else 1):  # it may come after the worker's end
+            events = self._client.get_events("worker-restart-memory")
+            if any(event.get("worker") == address for _, event in events):
+                return "it needs more memory than a worker is allowed (--memory-gb): the worker was stopped"
+            time.sleep(_POLL_S / 2 if patient else 0.0)
         return "the worker's process was killed while it worked on it (by the system, a scheduler or a person)"

@@ -70,10 +70,15 @@ def write_pdf(path: Path | str, html: str) -> bool:
     OutputError
         When the file cannot be written.
     """
+    from PIL import ImageFile
+
+    strict = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         from weasyprint import HTML
     except OSError:
         return False
+    finally:  # weasyprint has Pillow take damaged images for whole ones, in DICOM files too
+        ImageFile.LOAD_TRUNCATED_IMAGES = strict
     with atomic_path(path) as temporary:
         HTML(string=html).write_pdf(temporary)
     return True

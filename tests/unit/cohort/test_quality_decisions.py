@@ -11,8 +11,6 @@ from myotome.errors import InputError
 from myotome.store import Store
 from tests.unit.cohort.quality_cohort import case_name, make_people, write_people
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def store(tmp_path):
@@ -27,7 +25,7 @@ def write_file(store, *decisions, **changes):
             "case_id": case_name(number),
             "decision": decision,
             "note": f"note {number}",
-            "decided_at": (NOW - timedelta(minutes=ago)).isoformat().replace("+00:00", "Z"),
+            "decided_at": (datetime.now(UTC) - timedelta(minutes=ago)).isoformat().replace("+00:00", "Z"),
             "reviewer": "Ada",
         }
         for number, decision, ago in decisions

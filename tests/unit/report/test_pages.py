@@ -15,6 +15,14 @@ def test_a_pdf_holds_the_page(tmp_path):
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF-")
 
 
+@pytest.mark.skipif(not PDF, reason=NO_PDF)
+def test_after_a_pdf_damaged_images_are_still_damaged(tmp_path):
+    from PIL import ImageFile
+
+    write_pdf(tmp_path / "a.pdf", "<p>hello</p>")
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
 def test_without_pango_there_is_no_pdf_and_no_error(tmp_path, monkeypatch):
     (tmp_path / "weasyprint.py").write_text("raise OSError('cannot load library libpango')")
     monkeypatch.syspath_prepend(str(tmp_path))
