@@ -23,9 +23,10 @@ from cohort_faults import run_light
 
 from lib.orthanc import Orthanc
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("Orthanc") is None, reason="Orthanc is not installed (.ci/run installs it)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Orthanc is not installed (.ci/run installs it)"),
+]
 PSEUDONYMS = Pseudonyms(bytes(32))
 
 
