@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from distributed import Client, Future, get_worker, wait
 from distributed.client import FutureCancelledError
@@ -57,8 +58,7 @@ class _Crew(WorkerPlugin):
         self._work: Work | None = None
 
     def setup(self, worker: Any) -> None:
-        self._traces.mkdir(parents=True, exist_ok=True)
-        self._file = _trace(self._traces, worker.address).open("w")
+        self._file = self._open_trace(worker.address)
         faulthandler.enable(self._file)
         with contextlib.suppress(ValueError):  # of a worker that is not its process's main thread
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver, which closes its workers
@@ -72,21 +72,28 @@ class _Crew(WorkerPlugin):
     def work(self, job: Any, attempt: int) -> Outcome:
         if self._work is None:
             self._work = self._open_work()
-        self._note(f"{job.job_id}\n")
+        self._note(f"{job.job_id}\n".encode())
         if self._timeout_s is not None:  # watched from outside Python, which the job may hold for ever
             faulthandler.dump_traceback_later(self._timeout_s, exit=True, file=self._file)
         try:
             return self._work(job, attempt)
         finally:
             faulthandler.cancel_dump_traceback_later()
-            self._note("")
+            self._note(b"")
 
-    def _note(self, text: str) -> None:
-        """Leave word of the job under way; what the fault handler says comes after it."""
-        self._file.seek(0)
-        self._file.truncate()
-        self._file.write(text)
-        self._file.flush()
+    def _open_trace(self, address: str) -> BinaryIO:
+        try:
+            self._traces.mkdir(parents=True, exist_ok=True)
+            return _trace(self._traces, address).open("wb", buffering=0)
+        except OSError:  # a full disk, which is for the driver to notice: a death is told less precisely then
+            return open(os.devnull, "wb", buffering=0)
+
+    def _note(self, text: bytes) -> None:
+        """Leave word of the job under way, where the disk has room; what the fault handler says comes after it."""
+        with contextlib.suppress(OSError):
+            self._file.seek(0)
+            self._file.truncate()
+            self._file.write(text)
 
 
 def _trace(traces: Path, address: str) -> Path:
