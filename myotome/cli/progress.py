@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-__all__ = ["show_progress"]
+__all__ = ["show_counts", "show_progress"]
 
 # Share of the whole at which each step begins: nearly all of the time goes into the network.
 _BEGINS = {"starting": 0.0, "reading": 0.02, "segmenting": 0.05, "measuring": 0.93, "writing": 0.96, "done": 1.0}
@@ -29,3 +29,13 @@ def show_progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=step, completed=done)
 
         yield advance
+
+
+@contextmanager
+def show_counts(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield ``advance(done, total, step)``, for work of many like parts."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda done, total, step: bar.update(task, description=step, completed=done, total=total)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from myotome.cli.progress import show_counts
+
 __all__ = ["simulate_annotation"]
 
 
@@ -36,20 +38,14 @@ def simulate_annotation(
 
     Example: myotome simulate-annotation --data people --strategies random,measurement --seeds 3 -o result
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
     from myotome.active_learning.study import read_settings, run_study
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     settings = read_settings(config).chosen(names, seeds)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
+    with show_counts(quiet) as show:
 
         def advance(step: str, done: int, total: int) -> None:
-            bar.update(task, description=step, completed=done, total=total)
+            show(done, total, step)
 
         from myotome.training.quick import make_quick_learner
 

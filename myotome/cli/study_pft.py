@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from myotome.cli.progress import show_counts
 from myotome.cli.tables import print_files
 
 __all__ = ["pft_correlation", "pft_coverage", "pft_phantoms"]
@@ -75,7 +74,7 @@ def pft_phantoms(
     from myotome.studies.pft.cohort import write_phantom_cohort
     from myotome.studies.pft.settings import read_settings
 
-    with _progress(quiet) as advance:
+    with show_counts(quiet) as advance:
         cohort, table = write_phantom_cohort(output, count, seed, read_settings(config), advance)
     if not quiet:
         print(f"myotome study pft-correlation --measurements {cohort} --pft {table} -o {output / 'study'}")
@@ -108,7 +107,7 @@ def pft_coverage(
     people = people or plan["people"]
     if people > size[0]:
         raise InputError(f"{people} people cannot be drawn from {size[0]}: ask for a larger population.")
-    with _progress(quiet) as advance:
+    with show_counts(quiet) as advance:
         everyone = open_population(output / "population.npz", settings.phantoms["truth"], size, advance)
         done = replicate(everyone, settings, replications or plan["replications"], people, advance)
     summary = write_coverage(output, done, settings)
@@ -122,19 +121,3 @@ def pft_coverage(
         share = 100 * summary["null_families_with_a_discovery"]
         print(f"Families without any truth in which something is discovered: {share:.1f} %.")
         print(output / "coverage.csv")
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def advance(done: int, total: int, step: str) -> None:
-            bar.update(task, description=step, completed=done, total=total)
-
-        yield advance

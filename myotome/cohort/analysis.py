@@ -14,11 +14,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from myotome import __version__
 from myotome.biomarkers.flags import contrast_recorded
 from myotome.cohort.outcomes import Outcome
+from myotome.cohort.path_tables import is_plausible
 from myotome.cohort.sources import CaseSource
 from myotome.errors import InputError, MyotomeError, OutputError
 from myotome.geometry import Volume
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["OUTPUTS", "AnalysisOptions", "Analyst", "Fingerprint", "blank_record", "record_failure"]
 
 OUTPUTS = ("labels", "overview", "report", "thumbnail")
-_HEIGHT_M = (0.4, 2.6)
 _MAKERS = (
     "Canon",
     "Fujifilm",
@@ -333,14 +331,8 @@ def _vanished(case: CaseSource) -> bool:
 
 
 def _read(case: CaseSource) -> Volume:
-    if case.kind == "dicom":
-        from myotome.io.dicom_series import read_dicom_files
-
-        return read_dicom_files(case.files, series_uid=case.series_uid)
-    if case.kind == "nifti":
-        return read_volume(case.files[0])
     with _fetched(case) as files:
-        if len(files) == 1:
+        if case.kind != "dicom" and len(files) == 1:
             return read_volume(files[0])
         from myotome.io.dicom_series import read_dicom_files
 
@@ -349,13 +341,15 @@ def _read(case: CaseSource) -> Volume:
 
 @contextmanager
 def _fetched(case: CaseSource) -> Iterator[list[Path]]:
-    """The files of a study that lies in a zip or a PACS, for as long as the block lasts."""
+    """The files of a case, for as long as the block lasts: those of a zip or a PACS are brought to this machine."""
     if case.kind == "pacs":
         from myotome.io.dicom_web import fetch_study
 
         with tempfile.TemporaryDirectory(prefix="myotome-") as name:
             yield fetch_study(case.address, case.study_uid, Path(name))
-    elif case.study_uid is None:
+    elif case.kind == "dicom":
+        yield [Path(file) for file in case.files]
+    elif case.kind == "nifti" or case.study_uid is None:
         yield [Path(case.files[0])]
     else:
         with contextlib.ExitStack() as stack:
@@ -386,7 +380,7 @@ def _describe_person(case: CaseSource, volume: Volume) -> dict[str, Any]:
     header = volume.acquisition.headers[0] if volume.acquisition.headers else {}
     person = case.person
     height_m = person.height_m or volume.acquisition.height_m
-    if height_m is not None and not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+    if height_m is not None and not is_plausible("height_m", height_m):
         height_m = None
     sex = str(header.get("PatientSex") or "")
     return {
@@ -411,7 +405,7 @@ def _weight_kg(value: Any) -> float | None:
         weight = float(value)
     except (TypeError, ValueError):
         return None
-    return weight if np.isfinite(weight) and 1 <= weight <= 400 else None
+    return weight if is_plausible("weight_kg", weight) else None
 
 
 def _iso_date(text: Any) -> str | None:

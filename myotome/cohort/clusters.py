@@ -20,7 +20,9 @@ from myotome.errors import InputError, MyotomeError
 if TYPE_CHECKING:
     from myotome.cohort.slurm import SlurmOptions
 
-__all__ = ["ClusterOptions", "open_cluster"]
+__all__ = ["THREAD_VARIABLES", "ClusterOptions", "open_cluster"]
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _MB = 2**20
 _CONNECT_S = 20
@@ -73,8 +75,7 @@ def open_cluster(options: ClusterOptions) -> Iterator[Client]:
         When there is no scheduler at the address that was given.
     """
     threads = str(options.threads_each)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    environment = dict.fromkeys(names, threads) | {"MALLOC_TRIM_THRESHOLD_": "65536"}
+    environment = dict.fromkeys(THREAD_VARIABLES, threads) | {"MALLOC_TRIM_THRESHOLD_": "65536"}
     config = _CONFIG | {"distributed.nanny.pre-spawn-environ": environment}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(config))

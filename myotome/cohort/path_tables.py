@@ -10,7 +10,7 @@ from pathlib import Path
 
 from myotome.errors import InputError
 
-__all__ = ["Person", "read_path_table", "read_person"]
+__all__ = ["Person", "is_plausible", "read_path_table", "read_person"]
 
 _PERSON_COLUMNS = ("subject_id", "sex", "age_years", "height_m", "weight_kg", "study_date")
 _RANGES = {"age_years": (0.0, 120.0), "height_m": (0.4, 2.6), "weight_kg": (1.0, 400.0)}
@@ -27,6 +27,12 @@ class Person:
     height_m: float | None = None
     weight_kg: float | None = None
     study_date: str | None = None
+
+
+def is_plausible(column: str, value: float) -> bool:
+    """True when a person's ``age_years``, ``height_m`` or ``weight_kg`` can be what it says; NaN cannot."""
+    low, high = _RANGES[column]
+    return low <= value <= high
 
 
 def read_path_table(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -77,7 +83,7 @@ def read_person(where: str, row: dict[str, str]) -> Person:
             value = float(row[column]) if row[column] else None
         except ValueError as error:
             raise InputError(f"{where}: {column} is not a number.") from error
-        if value is not None and not low <= value <= high:
+        if value is not None and not is_plausible(column, value):
             hint = " (heights are in metres)" if column == "height_m" else ""
             raise InputError(f"{where}: {column} is {value:g}, not {low:g} to {high:g}{hint}.")
         numbers[column] = value

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 PAGE_NAME = "quality.html"
-# What a reader who takes a decision back leaves in the store, where the store knows the word.
+# What a reader who takes a decision back leaves in the store.
 UNDECIDED = "undecided"
 
 _STATUSES = ("done", "refused", "failed")

@@ -147,7 +147,7 @@ def run_cohort(request: RunRequest, progress: Progress | None = None) -> RunSumm
             request.shard.holds,
             lambda looked_at: report("finding", looked_at, 0, counts),
         )
-        _write_identities(cohort, cases, request)
+        _write_identities(cohort, cases, request, pseudonyms)
         missing = [case for case in cases if _is_wanted(cohort, case, request)]
         counts.total, counts.before = len(cases), len(cases) - len(missing)
         known = {case.case_id for case in cases}
@@ -302,11 +302,12 @@ def _alone(cohort: CohortFolder, shard: Shard) -> Iterator[None]:
         yield
 
 
-def _write_identities(cohort: CohortFolder, cases: Sequence[CaseSource], request: RunRequest) -> None:
+def _write_identities(
+    cohort: CohortFolder, cases: Sequence[CaseSource], request: RunRequest, pseudonyms: Pseudonyms
+) -> None:
     """Which case is whom, for the owner of the cohort alone."""
     private = cohort.private_folder
     columns = ("case_id", "subject_id", "patient_id", "study_uid", "series_uid", "kind", "files", "place")
-    pseudonyms = Pseudonyms(cohort.key)
     path = private / ("identities.csv" if request.shard.count == 1 else f"identities-{request.shard}.csv")
     with (
         atomic_path(path) as temporary,

@@ -20,6 +20,7 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import WorkerState
 
+from myotome.cohort.clusters import THREAD_VARIABLES
 from myotome.errors import InputError
 
 # When it is imported, dask-jobqueue makes Ctrl-C end the program at once and without a word.
@@ -40,7 +41,6 @@ _LONGEST_LEAVE_S = 900
 _DEATH_TIMEOUT_S = 60
 # So many jobs that end with no result from any worker in between, and twice as many as workers, are no accident.
 _FEWEST_VAIN_JOBS = 4
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +304,7 @@ def _make_directives(options: SlurmOptions) -> list[str] | None:
 def _make_prologue(threads: int, options: SlurmOptions) -> list[str]:
     """Lines before the worker: its threads, and what dask is configured to here, which a job would not know."""
     config = dask.config.serialize({"distributed": dask.config.get("distributed")})
-    exports = dict.fromkeys(_THREAD_VARIABLES, str(threads)) | {"DASK_INTERNAL_INHERIT_CONFIG": config}
+    exports = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"DASK_INTERNAL_INHERIT_CONFIG": config}
     site = dask.config.get("jobqueue.slurm.job-script-prologue", []) or []
     return [*(f"export {name}={value}" for name, value in exports.items()), *site, *options.prologue]
 

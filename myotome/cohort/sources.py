@@ -361,10 +361,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, str | None]]:
             path = Path(root, name)
             if not name.startswith(".") and name != "DICOMDIR" and path.is_file():
                 yield path, None
-        while refused:
-            yield _blame(refused.pop())
-    while refused:
-        yield _blame(refused.pop())
+    yield from map(_blame, refused)
 
 
 def _blame(error: OSError) -> tuple[Path, str]:

@@ -191,21 +191,20 @@ class Store:
             if case_ids:
                 connection.from_arrow(_as_column(case_ids)).insert_into(table)
         root = self.cases_folder
-        records = [str(path) for case in loose if (path := root / case / "case.json").is_file()]
-        tables = [str(path) for case in loose if (path := root / case / "measurements.parquet").is_file()]
+        everything = len(loose) == len(self._stamps)
         sources = {
-            "cases": (CASE_COLUMNS, "case.json", records, _read_json),
-            "measurements": (_MEASUREMENT_COLUMNS, "measurements.parquet", tables, _read_parquet),
+            "cases": (CASE_COLUMNS, "case.json", _read_json),
+            "measurements": (_MEASUREMENT_COLUMNS, "measurements.parquet", _read_parquet),
         }
-        for view, (columns, name, files, read) in sources.items():
+        for view, (columns, name, read) in sources.items():
             parts = []
             if contents:
                 gathered = _quoted(glob.escape(str(self.cohort.tables_folder / contents[view])))
                 parts.append(_read_parquet(gathered, columns) + " WHERE case_id NOT IN (FROM stale_cases)")
-            if files:
-                everything = len(loose) == len(self._stamps)
-                pattern = _quoted(f"{glob.escape(str(root))}/*/{name}")
-                paths = pattern if everything else _list(map(glob.escape, files))
+            files = (glob.escape(str(path)) for case in loose if (path := root / case / name).is_file())
+            if first := next(files, None):
+                pattern = f"{glob.escape(str(root))}/*/{name}"
+                paths = _quoted(pattern) if everything else _list([first, *files])
                 parts.append(read(paths, columns) + " WHERE case_id IN (FROM loose_cases)")
             connection.execute(f"CREATE VIEW {view} AS " + (" UNION ALL ".join(parts) or _empty(columns)))
         decisions = sorted(glob.escape(str(path)) for path in self.cohort.reviews_folder.glob("*/*.json"))

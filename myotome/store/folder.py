@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -173,15 +173,12 @@ class CohortFolder:
             if temporary is not None:
                 shutil.rmtree(temporary, ignore_errors=True)
 
-    def write_case(
-        self, record: CaseRecord, table: pa.Table | None = None, fill: Callable[[Path], None] | None = None
-    ) -> None:
-        """Put one case into the cohort.
+    def write_case(self, record: CaseRecord, table: pa.Table | None = None) -> None:
+        """Put one case into the cohort, of its record and its measurements alone; see `new_case` for more.
 
         Parameters
         ----------
         table : measurements, as :func:`myotome.store.tables.make_measurement_table` makes them
-        fill : called with the folder, before it appears, to write what else belongs to the case
 
         Raises
         ------
@@ -189,8 +186,6 @@ class CohortFolder:
             When it cannot be written.
         """
         with self.new_case(record.case_id) as folder:
-            if fill is not None:
-                fill(folder)
             write_tables(folder, record, table)
 
     def remove_leftovers(self) -> int:
@@ -200,7 +195,7 @@ class CohortFolder:
             with contextlib.suppress(OSError), (temporary / "lock").open("a+") as lock:
                 if time.time() - temporary.stat().st_ctime < _YOUNG_S:
                     continue  # its writer may not have taken the lock yet
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not `held`: without locks nobody is known to be gone
                 shutil.rmtree(temporary, ignore_errors=True)
                 count += 1
         return count
@@ -219,8 +214,6 @@ def held(lock: IO[str], *, shared: bool = False, wait: bool = True) -> Iterator[
     """
     try:
         fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        raise
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             raise BlockingIOError(*error.args) from error

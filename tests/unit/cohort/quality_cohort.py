@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from myotome.io.tables import COLUMNS
 from myotome.store import CaseRecord, CohortFolder, Store
+from myotome.store.folder import write_tables
 from myotome.store.tables import MEASUREMENT_SCHEMA
 
 STRUCTURES = {"pectoralis": 330.0, "erector_spinae": 620.0, "intercostal": 250.0, "other_muscle": 2400.0}
@@ -102,7 +103,9 @@ def write_people(folder: Path, cases: pd.DataFrame, measurements: pd.DataFrame, 
             finished_at="2026-03-01 10:00:00",
             **common,
         )
-        cohort.write_case(record, tables[person.case_id], lambda new: _add(new, pictures))
+        with cohort.new_case(record.case_id) as new:
+            _add(new, pictures)
+            write_tables(new, record, tables[person.case_id])
     return Store(folder)
 
 

@@ -45,12 +45,12 @@ def test_a_case_written_anew_replaces_all_of_the_old_one(tmp_path):
 def test_a_case_that_cannot_be_filled_leaves_the_old_one(tmp_path):
     cohort = make_cohort(tmp_path / "c", 1)
 
-    def fill(folder):
+    with (
+        pytest.raises(OutputError, match="No space left on device.*free some space"),
+        cohort.new_case(f"{0:016x}") as folder,
+    ):
         (folder / "labels.nii.gz").write_bytes(b"half")
         raise OSError(28, "No space left on device")
-
-    with pytest.raises(OutputError, match="No space left on device.*free some space"):
-        cohort.write_case(make_record(0), None, fill)
     assert (cohort.cases_folder / f"{0:016x}" / "measurements.parquet").is_file()
     assert not list((cohort.folder / "incomplete").iterdir())
 
