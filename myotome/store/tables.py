@@ -12,7 +12,7 @@ import pyarrow as pa
 from myotome.errors import InputError
 from myotome.io.tables import COLUMNS
 
-__all__ = ["CASE_COLUMNS", "MEASUREMENT_SCHEMA", "CaseRecord", "check_measurements", "make_measurement_table"]
+__all__ = ["CASE_COLUMNS", "MEASUREMENT_SCHEMA", "CaseRecord", "make_measurement_table"]
 
 _NUMBERS = {"value": pa.float64(), "lower": pa.float64(), "upper": pa.float64(), "slice_index": pa.int32()}
 _MAY_LACK = {"study_uid", "series_uid", "level", "slice_index", "value", "lower", "upper", "subject_id"}
@@ -131,11 +131,8 @@ assert {field.name for field in fields(CaseRecord)} == set(CASE_COLUMNS)
 
 @functools.cache
 def _frame_schema() -> Any:
-    """The rules of the measurement table, for pandera."""
+    """The rules of the measurement table, for pandera; its types are those of `MEASUREMENT_SCHEMA` already."""
     import pandera.pandas as pandera
-
-    def text(nullable: bool = False, **rules: Any) -> Any:
-        return pandera.Column(str, nullable=nullable, **rules)
 
     no_flags_no_gap = pandera.Check(
         lambda frame: frame["value"].notna() | (frame["flags"].str.len() > 0),
@@ -145,13 +142,13 @@ def _frame_schema() -> Any:
         lambda frame: (frame["lower"].isna() | frame["upper"].isna()) | (frame["lower"] <= frame["upper"]),
         error="an interval's lower bound is not above its upper one",
     )
-    number = functools.partial(pandera.Column, float, nullable=True, coerce=True)
     finite = pandera.Check(lambda column: ~column.isin([float("inf"), float("-inf")]), error="finite")
-    columns = {column: text(column in _MAY_LACK) for column in MEASUREMENT_SCHEMA.names if column != "flags"}
-    columns |= {"value": number(finite), "lower": number(finite), "upper": number(finite), "slice_index": number()}
-    columns["side"] = text(checks=pandera.Check.isin(["right", "left", "both"]))
-    columns["unit"] = text(checks=pandera.Check.str_length(min_value=1))
-    columns["flags"] = pandera.Column(object)
+    rules = dict.fromkeys(("value", "lower", "upper"), finite)
+    rules |= {"side": pandera.Check.isin(["right", "left", "both"]), "unit": pandera.Check.str_length(min_value=1)}
+    columns = {
+        field.name: pandera.Column(nullable=field.nullable, checks=rules.get(field.name))
+        for field in MEASUREMENT_SCHEMA
+    }
     return pandera.DataFrameSchema(columns, checks=[no_flags_no_gap, ordered], strict=True)
 
 
@@ -163,26 +160,15 @@ def make_measurement_table(case_id: str, rows: Sequence[dict[str, Any]]) -> pa.T
     InputError
         When a row is against the rules of the table; the sentence says which.
     """
-    table = pa.Table.from_pylist([{"case_id": case_id, **row} for row in rows], schema=MEASUREMENT_SCHEMA)
-    check_measurements(table.to_pandas())
-    return table
-
-
-def check_measurements(frame: Any) -> None:
-    """Check a frame of measurements against the rules of the table.
-
-    Raises
-    ------
-    InputError
-        When a column is missing or strange, a value is infinite or missing without a flag, or an interval is reversed.
-    """
     import pandera.errors
 
+    table = pa.Table.from_pylist([{"case_id": case_id, **row} for row in rows], schema=MEASUREMENT_SCHEMA)
     try:
-        _frame_schema().validate(frame, lazy=True)
+        _frame_schema().validate(table.to_pandas(), lazy=True)
     except pandera.errors.SchemaErrors as error:
         first = error.failure_cases.iloc[0]
         raise InputError(
             f"the measurements break a rule of their table ({first['check']}; column {first['column']}, found "
             f"{first['failure_case']}): report this with the case."
         ) from error
+    return table
