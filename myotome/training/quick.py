@@ -15,9 +15,11 @@ from torch.nn.functional import pad
 
 from myotome.errors import InputError
 from myotome.structures import read_label_schema
+from myotome.training.stages import multiplies_bfloat16
 
 __all__ = ["QuickLearner", "QuickModel", "QuickTraining", "make_quick_learner"]
 
+_CPU = torch.device("cpu")
 _WINDOW_HU = (-150.0, 250.0)
 _AIR_HU = -1024
 _DIVISIBLE = 8
@@ -73,7 +75,7 @@ class QuickLearner:
         loss_function = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
         for _ in range(iterations):
             image, label = _draw_batch(images, labels, plan, rng)
-            with torch.autocast("cpu", torch.bfloat16, enabled=_reduced()):
+            with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(_CPU)):
                 output = network(image)
             loss = loss_function(output.float(), label)
             optimiser.zero_grad(set_to_none=True)
@@ -95,7 +97,7 @@ class QuickModel:
         """(S, C, H, W) float32 probabilities of the (S, H, W) slices of one case, in HU."""
         height, width = image.shape[1:]
         planes = pad(_scale(image), (0, -width % _DIVISIBLE, 0, -height % _DIVISIBLE))
-        with torch.autocast("cpu", torch.bfloat16, enabled=_reduced()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(_CPU)):
             output = self._network(planes.to(memory_format=torch.channels_last))
         return output[..., :height, :width].float().softmax(dim=1).numpy()
 
@@ -113,11 +115,6 @@ def make_quick_learner(schema: str, training: Mapping[str, Any]) -> QuickLearner
     if unknown:
         raise InputError(f"training has no setting '{unknown[0]}': there are {', '.join(sorted(known))}.")
     return QuickLearner(read_label_schema(schema).class_count, QuickTraining(**training))
-
-
-def _reduced() -> bool:
-    """bfloat16 is quick here."""
-    return torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
 
 
 def _scale(image: np.ndarray) -> Tensor:
