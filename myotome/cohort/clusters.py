@@ -77,6 +77,10 @@ def open_cluster(options: ClusterOptions) -> Iterator[Client]:
     threads = str(options.threads_each)
     environment = dict.fromkeys(THREAD_VARIABLES, threads) | {"MALLOC_TRIM_THRESHOLD_": "65536"}
     config = _CONFIG | {"distributed.nanny.pre-spawn-environ": environment}
+    if (
+        options.slurm is None
+    ):  # a worker that died is started again, which on a busy machine takes more than dask's 15 s
+        config |= {"distributed.deploy.lost-worker-timeout": "1h"}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(config))
         logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -30,6 +30,7 @@ Work = Callable[[Any, int], Outcome]
 
 _PLUGIN = "myotome-work"
 _POLL_S = 1.0
+_FETCH_S = 5.0
 _RECOUNT_S = 2.0
 _EVENT_TRIES = 8
 _OVERDUE = "it was not done"
@@ -185,8 +186,9 @@ class _Dispatcher:
                 key = f"case-{job.job_id}-{attempt}-{time.monotonic_ns()}"
                 self._running[self._client.submit(_do, job, attempt, key=key, pure=False)] = job
             for future in self._wait():
-                self._settle(future, self._running.pop(future), attempt)
-                future.release()
+                if self._settle(future, self._running[future], attempt):
+                    del self._running[future]
+                    future.release()
             self._watch.on_beat()
             if self._interrupted.is_set():
                 raise KeyboardInterrupt
@@ -212,9 +214,14 @@ class _Dispatcher:
             wait(list(self._running), timeout=_POLL_S, return_when="FIRST_COMPLETED")
         return [future for future in self._running if future.done()]
 
-    def _settle(self, future: Future, job: Any, attempt: int) -> None:
+    def _settle(self, future: Future, job: Any, attempt: int) -> bool:
+        """Hand on what became of a job; False when its worker died with the result, so that it is done once more."""
         try:
-            self._on_result(future.result())
+            result = future.result(timeout=_FETCH_S)
+        except TimeoutError:
+            if future.status == "error":  # raised by the work itself
+                raise
+            return False
         except KilledWorker as error:
             reason = self._explain(error.last_worker.address, job, patient=attempt > 1)
             if attempt == 1 and not reason.startswith(_OVERDUE):
@@ -223,6 +230,9 @@ class _Dispatcher:
                 self._on_result(Lost(job, reason, attempt))
         except FutureCancelledError as error:
             raise SchedulerLost("the scheduler is gone: start the run again, and it goes on where it was.") from error
+        else:
+            self._on_result(result)
+        return True
 
     def _explain(self, address: str, job: Any, patient: bool) -> str:
         """Why a job's worker died, from what is left of it; the patient wait for the memory watch's word."""

@@ -74,10 +74,10 @@ def small_disk(folder: Path, megabytes: int = 130) -> Iterator[Path | None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def workers_of(driver: subprocess.Popen) -> list[psutil.Process]:
-    """The processes that work for a driver."""
+def workers_of(driver: int) -> list[psutil.Process]:
+    """The processes that work for a driver, of whom the process id is given."""
     found = []
-    for child in psutil.Process(driver.pid).children(recursive=True):
+    for child in psutil.Process(driver).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "spawn_main" in " ".join(child.cmdline()):
                 found.append(child)
@@ -94,7 +94,7 @@ def undergo(ordeal: Ordeal, fills: bool) -> dict[str, str]:
     said = {}
     driver = ordeal.start()
     ordeal.wait_for(10, driver)
-    workers_of(driver)[0].kill()
+    workers_of(driver.pid)[0].kill()
     ordeal.wait_for(25, driver)
     if fills:
         filler = faults.fill_disk(ordeal.output.parent)
@@ -106,7 +106,7 @@ def undergo(ordeal: Ordeal, fills: bool) -> dict[str, str]:
         ordeal.wait_for(len(written) + 15, driver)
     else:
         written = ordeal.finished()
-    helpers = workers_of(driver)
+    helpers = workers_of(driver.pid)
     driver.kill()
     driver.wait()
     psutil.wait_procs(helpers, timeout=30)

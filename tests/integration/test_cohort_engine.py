@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from distributed import Client, LocalCluster
 
 from myotome.cohort import run as run_module
 from myotome.cohort.analysis import AnalysisOptions, Fingerprint
-from myotome.cohort.clusters import ClusterOptions
+from myotome.cohort.clusters import ClusterOptions, open_cluster
 from myotome.cohort.run import RunRequest, Shard, read_status, run_cohort
 from myotome.cohort.sources import SourceOptions
 from myotome.errors import BundleError, InputError
@@ -19,6 +22,7 @@ from myotome.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))
 import cohort_faults as faults
+from cohort_ordeal import workers_of
 
 STATUSES = "SELECT status, reason, attempts FROM cases ORDER BY status, reason"
 
@@ -65,6 +69,22 @@ def test_a_case_that_never_ends_is_given_up_and_those_that_wait_are_not(request_
     summary = run_cohort(request_for(timeout_s=3.0, cluster=cluster, open_segmenter=opener))
     assert (summary.counts.done, summary.counts.failed) == (5, 1)
     assert "it was not done after 3 s" in summary.failures[0][1]
+
+
+@pytest.mark.slow
+def test_a_worker_that_needs_long_to_start_again_is_waited_for():
+    """On a busy machine its libraries alone take longer than the 15 s after which dask gives a worker up."""
+    with open_cluster(ClusterOptions(jobs=1, threads=1, memory_mb=700)) as client:
+        (pid,) = client.run(os.getpid).values()
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while not (started := [child for child in workers_of(os.getpid()) if child.pid != pid]):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        started[0].suspend()
+        time.sleep(18)
+        started[0].resume()
+        assert client.submit(sum, (1, 2)).result(timeout=60) == 3
 
 
 def test_workers_of_somebody_else_are_left_as_they_were(request_for, somebody_elses):

@@ -34,7 +34,7 @@ def test_ctrl_c_stops_everything_without_a_traceback(tmp_path):
     ordeal.make()
     driver = ordeal.start()
     ordeal.wait_for(5, driver)
-    workers = workers_of(driver)
+    workers = workers_of(driver.pid)
     os.killpg(driver.pid, signal.SIGINT)
     assert driver.communicate(timeout=60)[0] == "stopped\n"
     assert not psutil.wait_procs(workers, timeout=30)[1]
