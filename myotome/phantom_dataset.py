@@ -18,22 +18,27 @@ from myotome.errors import InputError, OutputError
 from myotome.geometry import Grid, Volume
 from myotome.io import write_label_map, write_volume
 from myotome.io.atomic import atomic_path
-from myotome.phantoms.thorax import Scan, make_ideal_thorax, make_scan, make_thorax
+from myotome.phantoms.shoulder import ShoulderCase, ShoulderScan, make_shoulder, make_shoulder_scan
+from myotome.phantoms.thorax import Scan, ThoraxCase, make_ideal_thorax, make_scan, make_thorax
 from myotome.structures import LabelMap, read_label_schema
 
 __all__ = ["RECIPES", "PhantomRequest", "write_phantoms"]
 
-RECIPES = ("acquired", "clinical", "training")
+# How each anatomy can be scanned.
+RECIPES = {"thorax": ("acquired", "clinical", "training"), "shoulder": ("acquired", "clinical")}
 _VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class PhantomRequest:
-    """What to make: ``count`` thoraces of seeds ``seed``, ``seed + 1`` ... under ``output``.
+    """What to make: ``count`` people of seeds ``seed``, ``seed + 1`` ... under ``output``.
 
-    ``acquired`` draws from the whole acquisition range, ``clinical`` is one plain 5 mm acquisition, ``training`` is
-    ideal anatomy (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible) that the training
-    transforms scan.
+    ``acquired`` draws from the whole acquisition range, ``clinical`` is one plain acquisition (a 5 mm CT, a T2-weighted
+    MR), ``training`` is an ideal thorax (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible)
+    that the training transforms scan.
+
+    ``slices`` and ``grades`` are a shoulder's: 1 slice is the Y-view alone; ``grades`` holds the Goutallier grade of
+    each case, and without it grades are drawn with the paper's frequencies.
     """
 
     output: Path
@@ -43,16 +48,39 @@ class PhantomRequest:
     image_format: str = "nifti"
     overwrite: bool = False
     jobs: int = 1
+    anatomy: str = "thorax"
+    slices: int = 1
+    grades: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.recipe not in RECIPES:
-            raise InputError(f"recipe '{self.recipe}' is not one of {', '.join(RECIPES)}.")
+        if self.anatomy not in RECIPES:
+            raise InputError(f"anatomy '{self.anatomy}' is not one of {', '.join(RECIPES)}.")
+        if self.recipe not in RECIPES[self.anatomy]:
+            known = ", ".join(RECIPES[self.anatomy])
+            raise InputError(f"recipe '{self.recipe}' of a {self.anatomy} is not one of {known}.")
         if self.image_format not in ("nifti", "dicom"):
             raise InputError(f"image format '{self.image_format}' is neither nifti nor dicom.")
         if self.recipe == "training" and self.image_format == "dicom":
             raise InputError("the training recipe is written as NIfTI: leave out the DICOM format.")
         if self.count < 1:
             raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
+        if self.anatomy != "shoulder" and (self.slices != 1 or self.grades is not None):
+            raise InputError(f"slices and grades are a shoulder's: leave them out for a {self.anatomy}.")
+        if self.slices < 1:
+            raise InputError(f"a shoulder of {self.slices} slices cannot be made: ask for at least one.")
+        if self.grades is not None and (len(self.grades) != self.count or not set(self.grades) <= set(range(5))):
+            raise InputError(
+                f"{self.count} shoulders need {self.count} grades of 0 to 4: {len(self.grades)} are given."
+            )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a folder of these phantoms says of them; phantoms of another identity are others."""
+        identity: dict[str, Any] = {"recipe": self.recipe, "format": self.image_format, "version": __version__}
+        if self.anatomy == "shoulder":
+            grades = None if self.grades is None else list(self.grades)
+            identity |= {"anatomy": self.anatomy, "slices": self.slices, "grades": grades}
+        return identity
 
 
 def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
@@ -67,8 +95,7 @@ def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], 
     OutputError
         When the folder holds anything but phantoms, or other phantoms and ``overwrite`` is not set.
     """
-    identity = {"recipe": request.recipe, "format": request.image_format, "version": __version__}
-    _claim(request, identity)
+    _claim(request)
     seeds = [request.seed + index for index in range(request.count)]
     folders = [request.output / f"case_{seed:06d}" for seed in seeds]
     missing = [(seed, folder) for seed, folder in zip(seeds, folders, strict=True) if not _is_complete(folder)]
@@ -93,12 +120,12 @@ def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], 
     return folders
 
 
-def _claim(request: PhantomRequest, identity: dict[str, Any]) -> None:
+def _claim(request: PhantomRequest) -> None:
     marker = request.output / "phantoms.json"
     if request.output.exists() and any(request.output.iterdir()):
         if not marker.is_file():
             raise OutputError(f"{request.output} holds something else than phantoms: choose another folder.")
-        if json.loads(marker.read_text()) != identity:
+        if json.loads(marker.read_text()) != request.identity:
             if not request.overwrite:
                 raise OutputError(f"{request.output} holds other phantoms: choose another folder, or give --overwrite.")
             shutil.rmtree(request.output)
@@ -109,7 +136,7 @@ def _claim(request: PhantomRequest, identity: dict[str, Any]) -> None:
             f"{request.output} cannot be made ({error.strerror}): choose a folder you can write."
         ) from error
     with atomic_path(marker) as temporary:
-        temporary.write_text(json.dumps(identity, indent=1))
+        temporary.write_text(json.dumps(request.identity, indent=1))
 
 
 def _is_complete(folder: Path) -> bool:
@@ -126,7 +153,7 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         write_label_map(folder / "labels.nii", LabelMap(labels, grid, read_label_schema()))
         truth: dict[str, Any] = {"seed": seed}
     else:
-        case = make_thorax(seed, make_scan(seed) if request.recipe == "acquired" else Scan())
+        case = _make_case(request, seed)
         if request.image_format == "dicom":
             from myotome.io.dicom_series import write_dicom_series
 
@@ -139,6 +166,14 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         temporary.write_text(json.dumps(truth, indent=1))
 
 
+def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase:
+    acquired = request.recipe == "acquired"
+    if request.anatomy == "thorax":
+        return make_thorax(seed, make_scan(seed) if acquired else Scan())
+    scan = make_shoulder_scan(seed, request.slices) if acquired else ShoulderScan(slices=request.slices)
+    return make_shoulder(seed, scan, None if request.grades is None else request.grades[seed - request.seed])
+
+
 def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
     rows = [{"case": folder.name, **json.loads((folder / "truth.json").read_text())} for folder in folders]
     with atomic_path(request.output / "truth.csv") as temporary, temporary.open("w", newline="") as file:
@@ -147,7 +182,9 @@ def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
         writer.writerows(rows)
     suffix = ".nii" if request.recipe == "training" else ".nii.gz"
     image = "dicom" if request.image_format == "dicom" else f"image{suffix}"
-    entries = [{"image": f"{folder.name}/{image}", "label": f"{folder.name}/labels{suffix}"} for folder in folders]
+    entries = [{"image": f"{row['case']}/{image}", "label": f"{row['case']}/labels{suffix}"} for row in rows]
+    if request.anatomy == "shoulder":
+        entries = [{**entry, "grade": row["grade"]} for entry, row in zip(entries, rows, strict=True)]
     held_out = int(np.ceil(_VALIDATION_SHARE * len(entries))) if len(entries) > 1 else 0
     datalist = {"training": entries[: len(entries) - held_out], "validation": entries[len(entries) - held_out :]}
     with atomic_path(request.output / "datalist.json") as temporary:

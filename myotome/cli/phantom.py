@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["ImageFormat", "Recipe", "phantom", "thorax"]
+if TYPE_CHECKING:
+    from myotome.phantom_dataset import PhantomRequest
+
+__all__ = ["Grades", "ImageFormat", "Recipe", "ShoulderRecipe", "phantom", "shoulder", "thorax"]
 
 phantom = typer.Typer(no_args_is_help=True)
 
@@ -19,6 +22,20 @@ class Recipe(StrEnum):
     acquired = "acquired"
     clinical = "clinical"
     training = "training"
+
+
+class ShoulderRecipe(StrEnum):
+    """How the drawn shoulder is scanned."""
+
+    acquired = "acquired"
+    clinical = "clinical"
+
+
+class Grades(StrEnum):
+    """How frequent each Goutallier grade is."""
+
+    paper = "paper"
+    even = "even"
 
 
 class ImageFormat(StrEnum):
@@ -33,11 +50,20 @@ def _describe() -> None:
     """Make synthetic people whose true label map, volumes and densities are known."""
 
 
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the cases.")]
+Count = Annotated[int, typer.Option("--count", "-n", min=1, help="How many people.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the first; the next ones follow.")]
+Format = Annotated[ImageFormat, typer.Option("--format", help="What is written.")]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, help="Cases made at the same time.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace phantoms of another recipe.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
 @phantom.command()
 def thorax(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the cases.")],
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many people.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first; the next ones follow.")] = 0,
+    output: Output,
+    count: Count = 1,
+    seed: Seed = 0,
     recipe: Annotated[
         Recipe,
         typer.Option(
@@ -45,10 +71,10 @@ def thorax(
             help="acquired: scanners of all kinds; clinical: one plain 5 mm scan; training: ideal, before any scanner.",
         ),
     ] = Recipe.acquired,
-    image_format: Annotated[ImageFormat, typer.Option("--format", help="What is written.")] = ImageFormat.nifti,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Cases made at the same time.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace phantoms of another recipe.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    image_format: Format = ImageFormat.nifti,
+    jobs: Jobs = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Chest CTs: each case is a folder with the image and its true labels; truth.csv and datalist.json beside them.
 
@@ -56,15 +82,55 @@ def thorax(
 
     Example: myotome phantom thorax -n 3 --seed 7 --format dicom -o people
     """
+    from myotome.phantom_dataset import PhantomRequest
+
+    _write(PhantomRequest(output, count, seed, recipe.value, image_format.value, overwrite, jobs), quiet)
+
+
+@phantom.command()
+def shoulder(
+    output: Output,
+    count: Count = 1,
+    seed: Seed = 0,
+    recipe: Annotated[
+        ShoulderRecipe,
+        typer.Option("--recipe", help="acquired: scanners and sequences of all kinds; clinical: one plain T2 scan."),
+    ] = ShoulderRecipe.acquired,
+    slices: Annotated[int, typer.Option("--slices", min=1, help="1: the Y-view alone; about 20: a whole scan.")] = 1,
+    grades: Annotated[
+        Grades,
+        typer.Option("--grades", help="paper: grades as frequent as among the paper's 606; even: all alike."),
+    ] = Grades.paper,
+    image_format: Format = ImageFormat.nifti,
+    jobs: Jobs = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Oblique-sagittal shoulder MR with fatty infiltration of a known grade: image, labels of the Y-view, and truth.
+
+    The same seed is the same shoulder. A run that was stopped goes on where it was.
+
+    Example: myotome phantom shoulder -n 5 --seed 7 --grades even -o shoulders
+    """
+    from myotome.phantom_dataset import PhantomRequest
+
+    known = tuple(index % 5 for index in range(count)) if grades == Grades.even else None
+    request = PhantomRequest(
+        output, count, seed, recipe.value, image_format.value, overwrite, jobs, "shoulder", slices, known
+    )
+    _write(request, quiet)
+
+
+def _write(request: PhantomRequest, quiet: bool) -> None:
+    """Make the phantoms with a progress bar and print their folders."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from myotome.phantom_dataset import PhantomRequest, write_phantoms
+    from myotome.phantom_dataset import write_phantoms
 
     console = Console(stderr=True)
-    request = PhantomRequest(output, count, seed, recipe.value, image_format.value, overwrite, jobs)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("phantoms", total=count)
+        task = bar.add_task("phantoms", total=request.count)
         folders = write_phantoms(request, lambda done, total, _: bar.update(task, completed=done, total=total))
     if not quiet:
         for folder in folders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from myotome import phantom_dataset
@@ -83,9 +84,51 @@ def test_other_phantoms_are_replaced_only_when_asked(tmp_path):
     assert not (folder / "image.nii.gz").exists()
 
 
+def test_shoulders_carry_their_grade_into_the_data_list(tmp_path):
+    request = PhantomRequest(tmp_path / "shoulders", count=3, seed=4, anatomy="shoulder", grades=(0, 4, 2))
+    folders = write_phantoms(request)
+    table = json.loads((tmp_path / "shoulders" / "datalist.json").read_text())
+    assert [row["grade"] for row in table["training"] + table["validation"]] == [0, 4, 2]
+    for folder in folders:
+        image = read_volume(folder / "image.nii.gz", modality="MR")
+        labels = read_label_map(folder / "labels.nii.gz", read_label_schema("supraspinatus_mri"))
+        assert image.grid.same_as(labels.grid)
+        assert set(np.unique(labels.array)) == {0, 1, 2, 3, 4}
+
+
+def test_a_shoulder_reads_back_from_dicom_as_the_same_image(tmp_path):
+    shoulder = {"anatomy": "shoulder", "seed": 2, "slices": 4}
+    (nifti,) = write_phantoms(PhantomRequest(tmp_path / "nifti", **shoulder))
+    (dicom,) = write_phantoms(PhantomRequest(tmp_path / "dicom", image_format="dicom", **shoulder))
+    there = read_volume(nifti / "image.nii.gz", modality="MR")
+    here = read_volume(dicom / "dicom", modality="MR")
+    assert here.grid.same_as(there.grid)
+    assert np.array_equal(here.array, there.array)
+
+
+def test_shoulders_of_other_grades_are_other_phantoms(tmp_path):
+    write_phantoms(PhantomRequest(tmp_path / "shoulders", anatomy="shoulder", grades=(1,)))
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_phantoms(PhantomRequest(tmp_path / "shoulders", anatomy="shoulder", grades=(3,)))
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_phantoms(PhantomRequest(tmp_path / "shoulders"))
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"recipe": "magic"}, {"image_format": "png"}, {"count": 0}, {"recipe": "training", "image_format": "dicom"}],
+    [
+        {"recipe": "magic"},
+        {"image_format": "png"},
+        {"count": 0},
+        {"recipe": "training", "image_format": "dicom"},
+        {"anatomy": "elbow"},
+        {"anatomy": "shoulder", "recipe": "training"},
+        {"anatomy": "shoulder", "slices": 0},
+        {"anatomy": "shoulder", "grades": (1, 2)},
+        {"anatomy": "shoulder", "grades": (5,)},
+        {"slices": 3},
+        {"grades": (1,)},
+    ],
 )
 def test_a_request_that_makes_no_sense_is_refused(tmp_path, wrong):
     with pytest.raises(InputError):
