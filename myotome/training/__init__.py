@@ -8,6 +8,10 @@ from myotome.training.checkpoint import (
     copy_fitting_weights,
 )
 from myotome.training.evaluation import CaseScores, MaskedBatch
+from myotome.training.grade_learning import FitTemperature, GradeKappa, GradeLoss
+from myotome.training.grading import CropBatch, CropSource, RegionBatch, RegionOutput, read_teacher, start_grader
+from myotome.training.grading_table import GradingTable
+from myotome.training.plane_data import PlaneDataset, PlaneSampling
 from myotome.training.setup import list_images, read_datalist, require_known_overrides, start_stage
 from myotome.training.slabs import SlabDataset, SlabSampling
 from myotome.training.stages import (
@@ -23,9 +27,19 @@ __all__ = [
     "AveragedWeights",
     "BundleTraining",
     "CaseScores",
+    "CropBatch",
+    "CropSource",
+    "FitTemperature",
+    "GradeKappa",
+    "GradeLoss",
+    "GradingTable",
     "MaskedBatch",
     "MixedPrecisionUpdate",
+    "PlaneDataset",
+    "PlaneSampling",
     "PooledDice",
+    "RegionBatch",
+    "RegionOutput",
     "SlabDataset",
     "SlabSampling",
     "StageBatch",
@@ -38,7 +52,9 @@ __all__ = [
     "copy_fitting_weights",
     "list_images",
     "read_datalist",
+    "read_teacher",
     "require_known_overrides",
+    "start_grader",
     "start_stage",
     "train_bundle",
 ]

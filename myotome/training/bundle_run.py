@@ -29,7 +29,7 @@ class BundleTraining:
     """What is trained: a bundle folder, the data list, where weights and checkpoints go, and keys to override.
 
     ``weights`` is read when the file exists (training goes on from it) and written; ``overlays`` are config files of
-    the bundle, such as ``finetune``, laid over those of every stage.
+    the bundle, such as ``finetune``, laid over those of every stage. ``only`` names the stages to run, all by default.
     """
 
     bundle: Path
@@ -38,6 +38,7 @@ class BundleTraining:
     checkpoints: Path
     overlays: tuple[str, ...] = ()
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] | None = None
 
 
 def can_train(bundle: Path | str) -> bool:
@@ -49,7 +50,8 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
     """Run every stage of a bundle's training; an interrupted one goes on from its checkpoints.
 
     ``configs/train.yaml`` names the stages in its key ``stages``; the first is the file itself, the others are the
-    overlays ``train_<stage>.yaml``. A bundle without that key has one stage.
+    overlays ``train_<stage>.yaml``. A bundle without that key has one stage. An overlay with that key
+    runs some of them.
 
     Parameters
     ----------
@@ -62,12 +64,17 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
     Raises
     ------
     BundleError
-        When a stage fails; the sentence ends with what it said last.
+        When a stage fails, and the sentence ends with what it said last; or when none of the stages is known.
     """
     configs = training.bundle / "configs"
-    stages = YAML(typ="safe").load(configs / "train.yaml").get("stages") or [None]
-    for place, stage in enumerate(stages):
-        files = ["train", *([f"train_{stage}"] if place else []), *training.overlays]
+    named = [YAML(typ="safe").load(configs / f"{name}.yaml").get("stages") for name in ("train", *training.overlays)]
+    stages = named[0] or [None]
+    wanted = training.only or next((names for names in reversed(named) if names), stages)
+    chosen = [stage for stage in stages if stage in wanted]
+    if not chosen:
+        raise BundleError(f"'{training.bundle.name}' has none of the stages {training.only}: it has {stages}.")
+    for place, stage in enumerate(chosen):
+        files = ["train", *([f"train_{stage}"] if stage != stages[0] else []), *training.overlays]
         options = {
             "bundle_root": training.bundle,
             "datalist": training.datalist,
@@ -79,7 +86,7 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
             training.bundle,
             [configs / f"{name}.yaml" for name in files],
             options,
-            lambda words, share, place=place: report(words, (place + share) / len(stages)),
+            lambda words, share, place=place: report(words, (place + share) / len(chosen)),
         )
     if not training.weights.is_file():
         raise BundleError(f"the training of '{training.bundle.name}' left no weights: see its log.")
@@ -95,7 +102,12 @@ def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Call
         command += [f"--{key}", str(value)]
     paths = [str(_CHECKOUT), os.environ.get("PYTHONPATH", "")]
     # Waiting threads sleep: with other work on the machine, spinning ones make training several times slower.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    environment = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OPENBLAS_NUM_THREADS": "1",
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
     last: deque[str] = deque(maxlen=_KEPT_LINES)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=root, env=environment, preexec_fn=die_with_parent, **pipes) as process:

@@ -17,7 +17,7 @@ from myotome.geometry import Grid, Volume
 from myotome.metrics import score_label_map
 from myotome.structures import LabelMap, read_label_schema
 
-__all__ = ["CaseScores", "MaskedBatch"]
+__all__ = ["CaseScores", "MaskedBatch", "gather_rows", "write_csv"]
 
 _COLUMNS = ("case", "structure", "score", "value", "unit")
 _SUMMARY_COLUMNS = ("structure", "score", "unit", "cases", "mean", "mean_absolute", "sd", "worst_case")
@@ -42,11 +42,21 @@ class CaseScores:
     Parameters
     ----------
     output_dir : folder for the two files.
-    image, label, pred : keys of the image in HU (for the density error), the reference and the prediction.
+    schema : numbering of both label maps.
+    image : key of the image in HU, for the density error; ``None`` for an image in other units.
+    label, pred : keys of the reference and the prediction.
     """
 
-    def __init__(self, output_dir: str, image: str = "image", label: str = "label", pred: str = "pred") -> None:
+    def __init__(
+        self,
+        output_dir: str,
+        schema: str = "respiratory_muscle_ct",
+        image: str | None = "image",
+        label: str = "label",
+        pred: str = "pred",
+    ) -> None:
         self.output_dir, self.image, self.label, self.pred = Path(output_dir), image, label, pred
+        self.schema = read_label_schema(schema)
         self.rows: list[tuple] = []
 
     def attach(self, engine: Engine) -> None:
@@ -59,9 +69,8 @@ class CaseScores:
             label = batch[self.label]
             affine = np.asarray(label.affine.cpu(), dtype=np.float64)
             grid = Grid(tuple(label.shape[1:]), affine)
-            schema = read_label_schema()
             reference, prediction = (
-                LabelMap(np.asarray(item.cpu())[0].astype(np.uint8), grid, schema)
+                LabelMap(np.asarray(item.cpu())[0].astype(np.uint8), grid, self.schema)
                 for item in (label, output[self.pred])
             )
             volume = Volume(np.asarray(batch[self.image].cpu())[0], grid) if self.image in batch else None
@@ -71,21 +80,22 @@ class CaseScores:
             self.rows += [(case, row.structure, row.score, row.value, row.unit) for row in scores]
 
     def write(self, engine: Any) -> None:
-        rows = _gather(self.rows)
+        rows = gather_rows(self.rows)
         summary = _summarise(rows)
         engine.state.metrics.update({f"{row[0]}_dice": row[4] for row in summary if row[1] == "dice"})
         if engine.state.rank == 0:
             self.output_dir.mkdir(parents=True, exist_ok=True)
-            _write_csv(self.output_dir / "scores.csv", _COLUMNS, rows)
-            _write_csv(self.output_dir / "summary.csv", _SUMMARY_COLUMNS, summary)
+            write_csv(self.output_dir / "scores.csv", _COLUMNS, rows)
+            write_csv(self.output_dir / "summary.csv", _SUMMARY_COLUMNS, summary)
 
 
-def _gather(rows: list[tuple]) -> list[tuple]:
+def gather_rows(rows: list[tuple], keys: int = 3) -> list[tuple]:
+    """The rows of all processes in the order of their cases, each once: told apart by their first ``keys`` cells."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return sorted(rows, key=lambda row: row[0])
     gathered: list = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, rows)
-    return sorted({row[:3]: row for part in gathered for row in part}.values(), key=lambda row: row[0])
+    return sorted({row[:keys]: row for part in gathered for row in part}.values(), key=lambda row: row[0])
 
 
 def _summarise(rows: Iterable[tuple]) -> list[tuple]:
@@ -105,7 +115,8 @@ def _summarise(rows: Iterable[tuple]) -> list[tuple]:
     return summary
 
 
-def _write_csv(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
+def write_csv(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
+    """A table, whole or not at all; ``None`` is an empty cell."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -15,7 +15,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from myotome.errors import InputError
-from myotome.networks import STAGES, read_weights
+from myotome.networks import read_weights
 from myotome.training.checkpoint import copy_fitting_weights
 
 __all__ = ["list_images", "read_datalist", "require_known_overrides", "start_stage"]
@@ -27,8 +27,10 @@ _RUN_OPTIONS = {
 }
 
 
-def read_datalist(path: str | Path, key: str) -> list[dict[str, str]]:
+def read_datalist(path: str | Path, key: str) -> list[dict[str, Any]]:
     """Rows of one list of a ``datalist.json``, their relative paths resolved against its folder.
+
+    What is no text, such as a grade, is no path and stays as it is.
 
     Raises
     ------
@@ -43,11 +45,17 @@ def read_datalist(path: str | Path, key: str) -> list[dict[str, str]]:
     rows = table.get(key) if isinstance(table, dict) else None
     if not rows:
         raise InputError(f"{path} lists no '{key}' cases: make the data again, or set dataset_dir.")
-    return [{name: str(path.parent / value) for name, value in row.items()} for row in rows]
+    return [{name: _resolve(path.parent, value) for name, value in row.items()} for row in rows]
 
 
-def list_images(folder: str | Path) -> list[dict[str, str]]:
+def _resolve(folder: Path, value: Any) -> Any:
+    return str(folder / value) if isinstance(value, str) else value
+
+
+def list_images(folder: str | Path, kind: str = "CT") -> list[dict[str, str]]:
     """One row ``{"image": path}`` for each NIfTI file of a folder, in the order of their names.
+
+    ``kind`` is what the bundle reads, for the sentence that refuses an empty folder.
 
     Raises
     ------
@@ -56,7 +64,7 @@ def list_images(folder: str | Path) -> list[dict[str, str]]:
     """
     files = sorted(path for path in Path(folder).glob("*") if path.name.endswith((".nii", ".nii.gz")))
     if not files:
-        raise InputError(f"no .nii or .nii.gz image in {folder}: set dataset_dir to a folder of CT images.")
+        raise InputError(f"no .nii or .nii.gz image in {folder}: set dataset_dir to a folder of {kind} images.")
     return [{"image": str(path)} for path in files]
 
 
@@ -116,4 +124,4 @@ def start_stage(
         count = copy_fitting_weights(getattr(cascade, stage), getattr(cascade, warm_start))
         _LOG.info("%s starts from %d tensors of %s", stage, count, warm_start)
     cascade.to(device=device, memory_format=torch.channels_last)
-    return cascade.stage(stage, coarse=stage != STAGES[0])
+    return cascade.training_stage(stage)

@@ -27,6 +27,9 @@ from myotome.transforms.grids import (
     in_plane_size,
     resample_plane,
 )
+from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
+from myotome.transforms.planes import WorkingPlane, scale_to_percentiles
+from myotome.transforms.saving import VolumeWriter
 
 __all__ = [
     "CropBodyd",
@@ -34,6 +37,7 @@ __all__ = [
     "RandBlurd",
     "RandContrastAgentd",
     "RandFieldOfViewd",
+    "RandIntensity",
     "RandIslandsd",
     "RandLowResolutiond",
     "RandNeighbourLossd",
@@ -43,8 +47,11 @@ __all__ = [
     "RandShadingd",
     "RandStreaksd",
     "RandTissueContrastd",
+    "RandTurn",
     "ResampleInPlaned",
     "RestoreLabelMapd",
+    "VolumeWriter",
+    "WorkingPlane",
     "decide_muscle",
     "decide_within",
     "find_body",
@@ -52,4 +59,6 @@ __all__ = [
     "find_neighbours",
     "in_plane_size",
     "resample_plane",
+    "scale_to_percentiles",
+    "seeded_generator",
 ]

@@ -12,6 +12,11 @@ import torch
 import yaml
 from jsonschema import Draft202012Validator
 
+from myotome.inference import schema_of
+from myotome.pipeline import kind_of
+from myotome.resources import image_modality
+from myotome.structures import read_label_schema
+
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "scripts" / "meta_schema_20240725.json").read_text())
 BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundle").glob("*/configs/metadata.json"))
@@ -27,6 +32,11 @@ every_yaml = pytest.mark.parametrize("path", YAMLS, ids=lambda path: f"{path.par
 
 def read_metadata(bundle: Path) -> dict:
     return json.loads((bundle / "configs" / "metadata.json").read_text())
+
+
+def spatial_shape(pattern: list, n: int = 4) -> tuple[int, ...]:
+    """A size that fits a data format's ``spatial_shape``, whose entries are numbers or such as ``8*n``."""
+    return tuple(part if isinstance(part, int) else int(part.split("*")[0]) * n for part in pattern)
 
 
 def walk(item, found: list | None = None) -> list[tuple[str, object]]:
@@ -96,15 +106,40 @@ def test_every_network_takes_and_gives_what_its_data_format_says(bundle):
     metadata = read_metadata(bundle)
     config = yaml.safe_load((bundle / "configs" / "inference.yaml").read_text())["network_def"]
     module, _, name = config["_target_"].rpartition(".")
-    cascade = getattr(__import__(module, fromlist=[name]), name)().eval()
+    whole = getattr(__import__(module, fromlist=[name]), name)().eval()
     for key in (key for key in metadata if key.endswith("_data_format")):
-        network = cascade if key == "network_data_format" else getattr(cascade, key.removesuffix("_data_format"))
+        network = whole if key == "network_data_format" else getattr(whole, key.removesuffix("_data_format"))
         image, pred = metadata[key]["inputs"]["image"], metadata[key]["outputs"]["pred"]
         assert len(image["channel_def"]) == image["num_channels"]
         assert len(pred["channel_def"]) == pred["num_channels"]
         with torch.no_grad():
-            output = network(torch.rand(1, image["num_channels"], 32, 32))
-        assert tuple(output.shape) == (1, pred["num_channels"], 32, 32)
+            output = network(torch.rand(1, image["num_channels"], *spatial_shape(image["spatial_shape"])))
+        assert tuple(output.shape) == (1, pred["num_channels"], *spatial_shape(pred["spatial_shape"]))
+        if pred["value_range"]:
+            assert pred["value_range"][0] <= output.min() and output.max() <= pred["value_range"][1]
+
+
+@every_bundle
+def test_one_of_its_networks_gives_the_labels_of_its_schema(bundle):
+    metadata = read_metadata(bundle)
+    found = [value["outputs"]["pred"]["channel_def"] for key, value in metadata.items() if key.endswith("_data_format")]
+    assert read_label_schema(metadata["label_schema"]).channel_def() in found
+
+
+@every_bundle
+def test_its_large_files_are_named_with_their_sums(bundle):
+    path = bundle / "large_files.yml"
+    for row in yaml.safe_load(path.read_text())["large_files"] if path.is_file() else ():
+        assert set(row) == {"path", "url", "hash_val", "hash_type"}
+        assert row["url"].endswith(f"{bundle.name}/{row['path']}")
+        assert row["hash_type"] == "sha256" and re.fullmatch("[0-9a-f]{64}", row["hash_val"])
+
+
+@every_bundle
+def test_its_cases_are_of_a_kind_that_is_measured(bundle):
+    metadata = read_metadata(bundle)
+    kind = kind_of(schema_of(metadata))
+    assert image_modality(metadata) == kind.modality
 
 
 @every_bundle

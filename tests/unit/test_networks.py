@@ -5,7 +5,7 @@ import torch
 
 from myotome.errors import BundleError
 from myotome.networks import STAGES, RespiratoryCascade, read_weights, write_weights
-from myotome.networks import _wear as wear
+from myotome.networks.cascade import _wear as wear
 
 CHANNELS = (4, 8, 16, 32, 64)
 

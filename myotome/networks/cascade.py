@@ -1,21 +1,15 @@
-"""Networks and their weights: the respiratory-muscle cascade of three Attention U-Nets."""
+"""The respiratory-muscle cascade of three Attention U-Nets."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from monai.networks.nets import AttentionUnet
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-from myotome.errors import BundleError
-
-__all__ = ["STAGES", "CascadeStage", "RespiratoryCascade", "read_weights", "write_weights"]
+__all__ = ["STAGES", "CascadeStage", "RespiratoryCascade"]
 
 STAGES = ("muscle_tissue", "respiratory_muscles", "muscle_classes")
 
@@ -48,6 +42,10 @@ class RespiratoryCascade(nn.Module):
     def stage(self, name: str, coarse: bool = False) -> CascadeStage:
         """One stage as a module of its own, for training and for scoring it alone."""
         return CascadeStage(self, name, coarse)
+
+    def training_stage(self, name: str) -> CascadeStage:
+        """One stage as it is trained: the later ones on samples at the half resolution that they work at."""
+        return self.stage(name, coarse=name != STAGES[0])
 
     def respiratory_logits(self, image: Tensor, tissue: Tensor) -> Tensor:
         """(B, 2, H, W) logits of other and respiratory muscle, given the image and (B, 1, H, W) muscle tissue."""
@@ -127,38 +125,3 @@ def _wear(mask: Tensor, image: Tensor) -> Tensor:
     square = interpolate(coarse, scale_factor=16.0, mode="nearest")
     gained = (square > 0.92) & (image > 0.25) & (image < 0.6)
     return torch.where(gained, torch.ones_like(worn), worn * (square > 0.05))
-
-
-def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
-    """Load a state dict into a module, strictly.
-
-    Raises
-    ------
-    BundleError
-        When the file is missing, is not a state dict of plain tensors, or belongs to another network.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise BundleError(f"no weights at {path}: train the bundle, or download its model.pt to that place.")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        raise BundleError(f"{path} is not a readable weights file: download it again.") from error
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} holds weights of another network: use the model.pt of this bundle.") from error
-    return module
-
-
-def write_weights(state: dict[str, Any], path: str | Path) -> str:
-    """Write a state dict whole or not at all; returns the file's sha256."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(state, unfinished)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,175 @@
+"""Slices that a 2D network trains on: read once, put on the working plane, kept in memory, drawn by seed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import NibabelReader
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from myotome.errors import InputError
+from myotome.training.plane_cache import describe_files, keep
+from myotome.transforms import WorkingPlane
+
+__all__ = ["UNGRADED", "PlaneDataset", "PlaneSampling", "Planes"]
+
+_LOG = logging.getLogger(__name__)
+UNGRADED = -1
+
+
+@dataclass(frozen=True)
+class PlaneSampling:
+    """How slices are read and drawn.
+
+    Slices lie on a square of ``size`` pixels of ``spacing_mm``. A grade is drawn in proportion to its number of cases
+    to the power of ``1 - balance``: 0 as they are, 1 all grades alike; the sample's ``weight`` makes up for it.
+    ``empty_share`` of the samples show an unlabelled slice of a volume, one of ``empty_slices`` that are at least
+    ``empty_mm`` from the labelled one; where there are none, a labelled one. What was read is kept in ``cache_dir``.
+    """
+
+    spacing_mm: float = 0.6
+    size: int = 256
+    balance: float = 0.0
+    empty_share: float = 0.0
+    empty_slices: int = 2
+    empty_mm: float = 12.0
+    cache_dir: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Planes:
+    """Slices in memory: ``image`` (N, H, W) float16, ``label`` (N, H, W) uint8, ``grade`` and ``empty`` (N,)."""
+
+    image: Tensor
+    label: Tensor
+    grade: Tensor
+    empty: Tensor
+
+
+class PlaneDataset(Dataset):
+    """Samples ``{"image": (1, H, W) float32, "label": (1, H, W) uint8, "grade", "weight", "seed"}``.
+
+    Sample ``index`` depends on ``seed`` and ``index`` alone, so a resumed run sees what it would have seen. ``seed`` of
+    a sample is for what is drawn later, batch by batch. A row without a grade has -1.
+
+    Parameters
+    ----------
+    data : rows with the paths ``image`` and ``label``, and optionally ``grade``, 0 to 4.
+    length : number of samples; ``None``: every labelled slice once, in order.
+    sampling : how slices are read and drawn.
+    prepare : called once with the :class:`Planes`; gives further tensors, one row per slice, by name. Those named
+        ``label`` take the place of the labels.
+    shard : (rank, processes): which of several processes this one is; each draws ``length`` samples of its own.
+
+    ``start``, the number of the first sample, is set when a run resumes.
+
+    Raises
+    ------
+    InputError
+        When ``data`` is empty or an image and its label differ in shape.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        length: int | None = None,
+        seed: int = 0,
+        sampling: PlaneSampling | None = None,
+        prepare: Callable[[Planes], dict[str, Tensor]] | None = None,
+        shard: Sequence[int] = (0, 1),
+    ) -> None:
+        if not data:
+            raise InputError("the data list is empty: point dataset_dir at a folder whose datalist.json lists cases.")
+        self.data, self.length, self.seed, self.start = list(data), length, seed, 0
+        self.sampling, self.prepare = sampling or PlaneSampling(), prepare
+        self.rank, self.processes = shard
+        self._loaded: tuple[Planes, dict[str, Tensor], np.ndarray, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data) if self.length is None else max(0, self.length - self.start)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        planes, further, chances, weights = self._load()
+        number = (self.start + index) * self.processes + self.rank
+        rng = np.random.default_rng((self.seed, number))
+        row = index if self.length is None else int(np.searchsorted(chances, rng.random(), side="right"))
+        row = min(row, len(chances) - 1)
+        sample = {
+            "image": planes.image[row, None].float(),
+            "label": planes.label[row, None],
+            "grade": planes.grade[row],
+            "weight": torch.tensor(weights[row], dtype=torch.float32),
+            "seed": torch.tensor(int(rng.integers(2**62))),
+        }
+        given = {name: values[row] for name, values in further.items()}
+        if "label" in given:
+            given["label"] = given["label"][None]
+        return {**sample, **given}
+
+    def _load(self) -> tuple[Planes, dict[str, Tensor], np.ndarray, np.ndarray]:
+        if self._loaded is None:
+            begun = time.monotonic()
+            planes = _read_planes(self.data, self.sampling, with_empty=self.length is not None)
+            further = self.prepare(planes) if self.prepare else {}
+            _LOG.info("%d slices of %d images in %.0f s", len(planes.image), len(self.data), time.monotonic() - begun)
+            self._loaded = planes, further, *_chances(planes, self.sampling)
+        return self._loaded
+
+
+def _read_planes(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling, with_empty: bool) -> Planes:
+    how = replace(sampling, balance=0.0, cache_dir=None, empty_share=float(with_empty and sampling.empty_share > 0))
+    parts = ["planes", describe_files(data), asdict(how)]
+    return Planes(**keep(sampling.cache_dir, parts, lambda: _read_all(data, how)))
+
+
+def _read_all(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling) -> dict[str, Tensor]:
+    images, labels, grades, empty = [], [], [], []
+    for row in data:
+        image, label, plane = _read_pair(row, sampling)
+        shown, others = _choose_slices(label, plane, sampling)
+        for index in (shown, *others):
+            images.append(plane.take_scaled(image, index).astype(np.float16))
+            labels.append(plane.resample_labels(plane.take(label, index), 5))
+            grades.append(int(row.get("grade", UNGRADED)) if index == shown else UNGRADED)
+            empty.append(index != shown)
+    image, label = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
+    return {"image": image, "label": label, "grade": torch.tensor(grades), "empty": torch.tensor(empty)}
+
+
+def _read_pair(row: Mapping[str, Any], sampling: PlaneSampling) -> tuple[np.ndarray, np.ndarray, WorkingPlane]:
+    opened = NibabelReader().read([row["image"], row["label"]])
+    image, label = (np.asanyarray(item.dataobj) for item in opened)
+    if image.shape != label.shape:
+        raise InputError(f"{row['image']} and {row['label']} differ in shape: make both on one grid.")
+    return image, label, WorkingPlane(image.shape, opened[0].affine, sampling.spacing_mm, sampling.size)
+
+
+def _choose_slices(label: np.ndarray, plane: WorkingPlane, sampling: PlaneSampling) -> tuple[int, list[int]]:
+    """The slice with most labelled pixels, and evenly spread ones that are far enough from it."""
+    others = tuple(axis for axis in range(3) if axis != plane.slice_axis)
+    shown = int(np.count_nonzero(label, axis=others).argmax())
+    if not sampling.empty_share or not label.any():
+        return shown, []
+    apart = np.abs(np.arange(plane.slice_count) - shown) * plane.slice_spacing_mm
+    far = np.flatnonzero(apart >= sampling.empty_mm)
+    count = min(len(far), sampling.empty_slices)
+    return shown, [int(far[place]) for place in np.linspace(0, len(far) - 1, count).round().astype(int)]
+
+
+def _chances(planes: Planes, sampling: PlaneSampling) -> tuple[np.ndarray, np.ndarray]:
+    """Cumulative chance of each slice, and the weight that makes up for it, 1 on average."""
+    grade, empty = planes.grade.numpy(), planes.empty.numpy()
+    _, place, counts = np.unique(grade, return_inverse=True, return_counts=True)
+    chance = np.where(empty, 0, counts[place] ** -float(sampling.balance))
+    chance = chance / chance.sum()
+    weight = np.where(empty, 1, 1 / np.maximum(chance * np.count_nonzero(~empty), 1e-12))
+    if empty.any():
+        chance = np.where(empty, sampling.empty_share / empty.sum(), (1 - sampling.empty_share) * chance)
+    return np.cumsum(chance), weight

@@ -1,0 +1,97 @@
+"""Slices are read once, lie on the working plane, and are drawn by seed, rare grades more often."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from myotome.errors import InputError
+from myotome.training import PlaneDataset, PlaneSampling, read_datalist
+
+SAGITTAL = np.array([[0, 0, 4.0, 0], [-0.6, 0, 0, 0], [0, -0.6, 0, 0], [0, 0, 0, 1]])
+
+
+def write_case(folder, name: str, grade: int | None, slices: int = 1) -> dict:
+    """A square of label 1 in the middle slice; a pixel's intensity is 100 in it, 50 beside it, 10 elsewhere."""
+    image, label = np.full((64, 64, slices), 10, np.int16), np.zeros((64, 64, slices), np.uint8)
+    label[20:40, 10:30, slices // 2] = 1
+    image[40:60] = 50
+    image[label == 1] = 100
+    for kind, array in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(array, SAGITTAL), folder / f"{name}_{kind}.nii")
+    row = {"image": f"{name}_image.nii", "label": f"{name}_label.nii"}
+    return row if grade is None else {**row, "grade": grade}
+
+
+def read(folder, rows: list[dict]) -> list[dict]:
+    (folder / "datalist.json").write_text(json.dumps({"training": rows}))
+    return read_datalist(folder / "datalist.json", "training")
+
+
+def test_a_grade_in_a_data_list_is_no_path(tmp_path):
+    (row,) = read(tmp_path, [write_case(tmp_path, "a", 3)])
+    assert row["grade"] == 3 and row["image"] == str(tmp_path / "a_image.nii")
+
+
+def test_a_slice_lies_in_the_middle_of_the_plane_scaled(tmp_path):
+    sample = PlaneDataset(read(tmp_path, [write_case(tmp_path, "a", 2)]), sampling=PlaneSampling(size=96))[0]
+    assert sample["image"].shape == sample["label"].shape == (1, 96, 96)
+    rows, columns = torch.nonzero(sample["label"][0], as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (26, 45, 36, 55)  # (96 - 64) / 2 further
+    image = sample["image"][0]
+    assert image[30, 40] == 1 and image[20, 20] == 0 and image[60, 60] == pytest.approx(4 / 9, abs=1e-3)
+    assert image[:16].max() == 0  # outside
+    assert sample["grade"] == 2
+
+
+def test_a_sample_depends_on_its_number_alone(tmp_path):
+    rows = read(tmp_path, [write_case(tmp_path, name, grade) for name, grade in (("a", 0), ("b", 1), ("c", 4))])
+    data = PlaneDataset(rows, length=20, seed=5, sampling=PlaneSampling(size=64))
+    first = [(int(data[n]["grade"]), int(data[n]["seed"])) for n in range(20)]
+    assert len({seed for _, seed in first}) == 20
+    data.start = 12
+    assert len(data) == 8
+    assert [(int(data[n]["grade"]), int(data[n]["seed"])) for n in range(8)] == first[12:]
+
+
+def test_rare_grades_come_more_often_and_weigh_less(tmp_path):
+    rows = read(tmp_path, [write_case(tmp_path, f"case{n}", 4 if n == 0 else 0) for n in range(10)])
+    data = PlaneDataset(rows, length=2000, sampling=PlaneSampling(size=64, balance=1.0))
+    grades, weights = zip(*((int(data[n]["grade"]), float(data[n]["weight"])) for n in range(2000)), strict=True)
+    assert 900 < grades.count(4) < 1100
+    assert dict(zip(grades, weights, strict=True)) == pytest.approx({4: 0.2, 0: 1.8})
+    assert np.mean(weights) == pytest.approx(1.0, abs=0.05)
+
+
+def test_unlabelled_slices_of_a_volume_are_shown_and_have_no_grade(tmp_path):
+    rows = read(tmp_path, [write_case(tmp_path, "a", 2, slices=9)])
+    shown = PlaneDataset(rows, sampling=PlaneSampling(size=64))
+    assert len(shown) == 1 and shown[0]["label"].any()
+    data = PlaneDataset(rows, length=200, sampling=PlaneSampling(size=64, empty_share=0.25, empty_mm=12.0))
+    samples = [data[n] for n in range(200)]
+    empty = [sample for sample in samples if not sample["label"].any()]
+    assert 30 < len(empty) < 70
+    assert {int(sample["grade"]) for sample in empty} == {-1}
+    assert {int(sample["grade"]) for sample in samples if sample["label"].any()} == {2}
+
+
+def test_what_is_prepared_takes_the_place_of_the_labels(tmp_path):
+    rows = read(tmp_path, [write_case(tmp_path, "a", None)])
+
+    def prepare(planes):
+        return {"label": torch.full_like(planes.label, 3), "teacher": torch.arange(14.0)[None]}
+
+    sample = PlaneDataset(rows, sampling=PlaneSampling(size=64), prepare=prepare)[0]
+    assert (sample["label"] == 3).all() and sample["label"].shape == (1, 64, 64)
+    assert sample["teacher"].tolist() == list(range(14)) and sample["grade"] == -1
+
+
+def test_an_empty_list_and_unequal_shapes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="data list is empty"):
+        PlaneDataset([])
+    row = write_case(tmp_path, "a", 0)
+    nib.save(nib.Nifti1Image(np.zeros((5, 5, 1), np.uint8), SAGITTAL), tmp_path / "a_label.nii")
+    with pytest.raises(InputError, match="differ in shape"):
+        PlaneDataset(read(tmp_path, [row]))[0]
