@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from myotome.cli.study_agreement import agreement
+from myotome.cli.study_fat_fraction import fat_fraction
+from myotome.cli.study_goutallier import goutallier
 from myotome.cli.study_pft import pft_correlation, pft_coverage, pft_phantoms
 
 __all__ = ["study"]
@@ -16,5 +18,7 @@ study = typer.Typer(
 )
 study.command()(pft_correlation)
 study.command()(agreement)
+study.command()(fat_fraction)
+study.command()(goutallier)
 study.command()(pft_phantoms)
 study.command()(pft_coverage)
