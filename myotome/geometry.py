@@ -13,10 +13,11 @@ import numpy as np
 
 from myotome.errors import GeometryError, InputError
 
-__all__ = ["Acquisition", "Grid", "Volume", "axis_codes", "reorient", "sheared"]
+__all__ = ["Acquisition", "Grid", "Upright", "Volume", "axis_codes", "reorient", "sheared", "stand_upright"]
 
 _AXIS_NAMES = (("L", "R"), ("P", "A"), ("I", "S"))
 _SHEAR_TOLERANCE = 1e-3
+_ANISOTROPY = 1.5
 
 
 def sheared(affine: np.ndarray) -> bool:
@@ -92,6 +93,21 @@ class Grid:
         """Index of the array axis that runs along one of two opposite directions, such as ``"LR"`` or ``"IS"``."""
         return next(index for index, code in enumerate(self.axis_codes) if code in codes)
 
+    def slice_axis(self, across: str = "IS") -> int:
+        """The array axis across the slices: the only one of size 1, else the clearly coarsest, else along ``across``.
+
+        Parameters
+        ----------
+        across : the two directions that the slices are expected to follow each other in, where nothing tells
+        """
+        single = [axis for axis, size in enumerate(self.shape) if size == 1]
+        if len(single) == 1:
+            return single[0]
+        steps = np.array(self.spacing_mm)
+        coarsest = int(np.argmax(steps))
+        clearly = steps[coarsest] >= _ANISOTROPY * np.delete(steps, coarsest).max()
+        return coarsest if clearly else self.axis(across)
+
     def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
         """True when both grids have one shape and no voxel centre differs by more than the tolerance."""
         if self.shape != other.shape:
@@ -105,6 +121,7 @@ class Grid:
 class Acquisition:
     """What the header says of how an image was made; ``None`` is "not recorded".
 
+    ``body_part`` is one of DICOM's words, such as ``SHOULDER``. ``weighting`` of MR is ``T1``, ``T2`` or ``PD``.
     ``headers`` are the source DICOM data sets without pixels, in slice order along the last array axis; what reads
     or writes DICOM uses them, everything else leaves them alone.
     """
@@ -120,6 +137,12 @@ class Acquisition:
     manufacturer: str | None = None
     height_m: float | None = None
     reconstruction_diameter_mm: float | None = None
+    body_part: str | None = None
+    weighting: str | None = None
+    fat_suppressed: bool | None = None
+    echo_time_ms: float | None = None
+    repetition_time_ms: float | None = None
+    field_strength_t: float | None = None
     flags: tuple[str, ...] = ()
     headers: tuple[Any, ...] = field(default=(), repr=False)
 
@@ -144,6 +167,66 @@ class Volume:
             raise InputError(f"an array of shape {self.array.shape} does not fit a grid of {self.grid.shape}.")
         if np.issubdtype(self.array.dtype, np.floating) and not np.isfinite(self.array).all():
             raise InputError("the image holds values that are not numbers (NaN or infinite): mend its source file.")
+
+
+@dataclass(frozen=True)
+class Upright:
+    """How a slice is turned so that people and networks see it alike: head or front up, front or right on the left.
+
+    Parameters
+    ----------
+    across, rows, columns : array axes across the slices, down the screen, and to the right on it
+    row_step, column_step : 1, or -1 where the array's index runs up or to the left
+    """
+
+    across: int
+    rows: int
+    columns: int
+    row_step: int
+    column_step: int
+
+    def plane(self, array: np.ndarray, index: int) -> np.ndarray:
+        """(rows, columns) view of one slice of a volume's array."""
+        plane = array[(slice(None),) * self.across + (index,)]
+        if self.rows > self.columns:
+            plane = plane.T
+        return plane[:: self.row_step, :: self.column_step]
+
+    def locate(self, shape: tuple[int, int, int], index: tuple[int, int]) -> tuple[int, int]:
+        """(row, column) in the plane of the voxel whose indices along the array's two other axes, in order, are given.
+
+        Parameters
+        ----------
+        shape : of the volume's array
+        """
+        row, column = index if self.rows < self.columns else index[::-1]
+        rows, columns = shape[self.rows], shape[self.columns]
+        return (
+            row if self.row_step > 0 else rows - 1 - row,
+            column if self.column_step > 0 else columns - 1 - column,
+        )
+
+
+def stand_upright(grid: Grid, across: int) -> Upright:
+    """How the slices of a grid are turned upright.
+
+    The axis nearer to feet and head runs down the screen, from the head to the feet; in axial slices it is the one from
+    front to back. The other runs from front to back, or from the patient's right to the left.
+
+    Parameters
+    ----------
+    across : array axis across the slices
+    """
+    codes = grid.axis_codes
+    first, second = (axis for axis in range(3) if axis != across)
+    height = np.abs(grid.affine[2, :3]) / np.linalg.norm(grid.affine[:3, :3], axis=0)
+    if codes[across] in "IS":
+        rows = first if codes[first] in "AP" else second
+    else:
+        rows = first if height[first] > height[second] else second
+    columns = second if rows == first else first
+    steps = [1 if codes[axis] in "ILP" else -1 for axis in (rows, columns)]
+    return Upright(across, rows, columns, *steps)
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from myotome.errors import InputError
 from myotome.structures import LabelMap
 
-__all__ = ["CaseResult", "Measurement", "Provenance"]
+__all__ = ["CaseResult", "Grading", "Measurement", "Provenance"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,45 @@ class Measurement:
             raise InputError(f"side '{self.side}' is not right, left or both.")
 
 
+@dataclass(frozen=True, eq=False)
+class Grading:
+    """What a classifier says of one slice, and what it looked at.
+
+    ``probabilities`` are by the name of a binary definition, ``grade_probabilities`` by grade, from 0 upwards.
+    ``crop``, ``mask`` and ``attention`` are what the classifier saw: intensities, the region's label (0 to 1) and how
+    much each place spoke for ``attention_of`` (Grad-CAM, 0 to 1), rows running down and columns to the right.
+    ``box_mm`` is where the crop lies in the slice, as it is shown: left, top, width, height in mm from its corner.
+
+    Raises
+    ------
+    InputError
+        When a probability is not between 0 and 1, or the grades' do not sum to 1.
+    """
+
+    slice_index: int
+    reason: str
+    probabilities: dict[str, float]
+    grade_probabilities: tuple[float, ...]
+    crop: np.ndarray = field(repr=False)
+    mask: np.ndarray = field(repr=False)
+    attention: np.ndarray = field(repr=False)
+    attention_of: str = ""
+    box_mm: tuple[float, float, float, float] | None = None
+    flags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        every = (*self.probabilities.values(), *self.grade_probabilities)
+        if not all(0 <= value <= 1 for value in every):
+            raise InputError(f"the grading holds {every}: a probability lies between 0 and 1.")
+        if self.grade_probabilities and abs(sum(self.grade_probabilities) - 1) > 1e-3:
+            raise InputError(f"the probabilities of the grades sum to {sum(self.grade_probabilities):g}, not to 1.")
+
+    @property
+    def grade(self) -> int:
+        """The most probable grade."""
+        return int(np.argmax(self.grade_probabilities))
+
+
 @dataclass(frozen=True)
 class Provenance:
     """What made a result: bundle, weights, software, device, the engine and its precision, the input's identifiers."""
@@ -68,14 +109,15 @@ class Provenance:
     def title(self) -> str:
         """What people call the input: subject and series where the header names them, or else its file name."""
         named = [self.input.get(key) for key in ("subject_id", "series_description")]
-        return " · ".join(part for part in named if part) or self.input.get("name") or "CT"
+        return " · ".join(part for part in named if part) or self.input.get("name") or "image"
 
 
 @dataclass(frozen=True, eq=False)
 class CaseResult:
-    """One analysed case: the label map, what was measured on it, the case's flags, and what made it."""
+    """One analysed case: the label map, what was measured on it, the case's flags, what made it, and its grading."""
 
     label_map: LabelMap
     measurements: tuple[Measurement, ...]
     provenance: Provenance
     flags: tuple[str, ...] = field(default=())
+    grading: Grading | None = None

@@ -12,6 +12,7 @@ from myotome.errors import BundleError
 __all__ = [
     "bundle_root",
     "config_path",
+    "image_modality",
     "label_app_folder",
     "read_metadata",
     "require_matching_weights",
@@ -73,6 +74,22 @@ def read_metadata(root: Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise BundleError(f"{path} is not a bundle's metadata ({error!r}): copy it from the bundle again.") from error
     return metadata
+
+
+def image_modality(metadata: dict[str, Any]) -> str:
+    """Of the images that a bundle takes, as its metadata say: ``CT`` or ``MR``.
+
+    Raises
+    ------
+    BundleError
+        When the metadata do not say.
+    """
+    try:
+        return str(metadata["network_data_format"]["inputs"]["image"]["modality"])
+    except (KeyError, TypeError) as error:
+        raise BundleError(
+            "the bundle's metadata do not name the modality of its image: write it into configs/metadata.json."
+        ) from error
 
 
 def require_matching_weights(root: Path, metadata: dict[str, Any], name: str = "models/model.pt") -> str:

@@ -24,6 +24,7 @@ from myotome.errors import InputError
 from myotome.geometry import Grid, Volume
 from myotome.io import read_volume, write_volume
 from myotome.io.dicom_files import is_dicom
+from myotome.pipeline import kind_of
 from myotome.structures import LabelMap, LabelSchema
 
 __all__ = ["FINAL", "ORIGINAL", "FolderDatastore", "MyotomeDatastore", "UnknownImage"]
@@ -84,14 +85,22 @@ class MyotomeDatastore(Datastore):
 
     def volume(self, image_id: str) -> Volume:
         """The image, in Hounsfield units for a CT."""
-        return read_volume(self.source(self.require_image(image_id)))
+        return self.read(self.source(self.require_image(image_id)))
+
+    def read(self, source: Path) -> Volume:
+        """An image as the bundles that are served read it; of whichever modality when they are of several kinds."""
+        kinds = {kind_of(schema) for schema in self.schemas.values()}
+        if len(kinds) > 1:
+            return read_volume(source, modality=None)
+        (kind,) = kinds
+        return read_volume(source, modality=kind.modality, across=kind.across)
 
     def grid(self, image_id: str) -> Grid:
         """The image's grid; the image is read once for it, and again when it changed."""
         source = self.source(self.require_image(image_id))
         key = image_id, source.stat().st_mtime_ns
         if key not in self._grids:
-            self._grids[key] = read_volume(source).grid
+            self._grids[key] = self.read(source).grid
         return self._grids[key]
 
     def get_image_uri(self, image_id: str) -> str:
@@ -105,7 +114,7 @@ class MyotomeDatastore(Datastore):
         target = self.state.image(image_id)
         with self._making_images:
             if not target.is_file():
-                write_volume(target, read_volume(source))
+                write_volume(target, self.read(source))
         return target
 
     def get_image(self, image_id: str, params: Any = None) -> bytes:
@@ -319,7 +328,7 @@ class FolderDatastore(MyotomeDatastore):
         if source.is_file():
             return image_id
         if image_id not in self._headers:
-            self._headers[image_id] = read_volume(source).acquisition.subject_id or image_id
+            self._headers[image_id] = self.read(source).acquisition.subject_id or image_id
         return self._headers[image_id]
 
     def _scan(self) -> dict[str, Path]:

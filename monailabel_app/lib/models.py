@@ -11,7 +11,7 @@ from lib.state import State
 from myotome.active_learning.champions import Champion, ChampionHistory, ValidationList
 from myotome.errors import BundleError
 from myotome.inference import schema_of
-from myotome.resources import read_metadata, shipped_bundles
+from myotome.resources import image_modality, read_metadata, shipped_bundles
 from myotome.structures import LabelSchema
 from myotome.training import can_train
 
@@ -42,7 +42,7 @@ class Model:
 
     @property
     def modality(self) -> str:
-        return self.metadata["network_data_format"]["inputs"]["image"].get("modality", "CT")
+        return image_modality(self.metadata)
 
     @property
     def trainable(self) -> bool:

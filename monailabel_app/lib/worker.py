@@ -59,14 +59,15 @@ def make_draft(job: Draft) -> dict[str, Any]:
     from myotome.io import read_volume, write_label_map
     from myotome.io.atomic import atomic_path
     from myotome.io.tables import make_rows
-    from myotome.pipeline import measure_label_map, require_hounsfield
+    from myotome.pipeline import kind_of, measure_label_map
 
     table = measurements_of(job.output)
-    begun = perf_counter()
-    volume = read_volume(job.source)
-    require_hounsfield(volume)
-    read = perf_counter()
     segmenter = _model(job)
+    kind = kind_of(segmenter.schema)
+    begun = perf_counter()
+    volume = read_volume(job.source, modality=kind.modality, across=kind.across)
+    kind.require_image(volume)
+    read = perf_counter()
     label_map = segmenter.segment(volume)
     segmented = perf_counter()
     result = measure_label_map(volume, label_map, segmenter=segmenter, source=job.source)
@@ -99,15 +100,15 @@ def make_draft(job: Draft) -> dict[str, Any]:
 
 def make_scores(job: Draft) -> None:
     """How uncertain a model is of one image, from its probabilities; written to ``job.output``."""
-    from myotome.inference import schema_of
     from myotome.inference.uncertainty import score_probabilities
     from myotome.io import read_volume
     from myotome.io.atomic import atomic_path
-    from myotome.resources import read_metadata
+    from myotome.pipeline import kind_of
 
-    volume = read_volume(job.source)
     segmenter = _model(job)
-    names = [structure.name for structure in schema_of(read_metadata(job.bundle)).structures]
+    kind = kind_of(segmenter.schema)
+    volume = read_volume(job.source, modality=kind.modality, across=kind.across)
+    names = [structure.name for structure in segmenter.schema.structures]
     scores = score_probabilities(segmenter.iter_probabilities(volume, _SCORED_SLICES), names)
     with atomic_path(job.output) as temporary:
         temporary.write_text(scores.to_json())

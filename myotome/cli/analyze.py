@@ -1,4 +1,4 @@
-"""``myotome analyze``: from a CT to measurements."""
+"""``myotome analyze``: from a scan to measurements."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON, and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Segment a chest CT and measure its muscles.
+    """Segment a scan by a bundle and measure what it finds: muscles on chest CT, the supraspinatus on shoulder MR.
+
+    The bundle decides what is read and measured; `myotome info` lists those that are here. A bundle with a classifier
+    also grades, and its report shows what the grade was made of.
 
     Leaves labels.nii.gz, segmentation.dcm, measurements.dcm, .csv and .json, overview.png and report.html in the
     output folder, all of them or none. From NIfTI, which has no patient to refer to, the two DICOM files are left out.
@@ -71,6 +74,8 @@ def analyze(
     An engine is compared with PyTorch eager on a phantom the first time it is used, which takes some seconds.
 
     Example: myotome analyze chest_ct/ --bundle respiratory_muscle_ct_segmentation -o result
+
+    Example: myotome analyze shoulder_mr/ --bundle supraspinatus_mri_classification -o result
     """
     from myotome.resources import bundle_root
 

@@ -27,13 +27,19 @@ from myotome.errors import MyotomeError
 __all__ = ["app", "main"]
 
 _HELP = """
-Measure muscle on CT: volumes and densities, per muscle and side.
+Measure muscle on CT and MRI: volumes, densities, fat and grades, by bundles that each know one part of the body.
 
 A first try, from a phantom to its measurements:
 
     myotome phantom thorax -n 1 --seed 7 --recipe clinical --format dicom -o people
 
     myotome analyze people/case_000007/dicom --bundle respiratory_muscle_ct_segmentation -o result
+
+The same for a shoulder:
+
+    myotome phantom shoulder -n 1 --seed 7 --format dicom -o shoulders
+
+    myotome analyze shoulders/case_000007/dicom --bundle supraspinatus_mri_classification -o graded
 
 Many of them:
 

@@ -128,7 +128,7 @@ def run(
         tuple(sources),
         output,
         recipe,
-        finding=SourceOptions(series.value, pattern),
+        finding=SourceOptions(series.value, pattern, _modality_of(bundle)),
         analysis=AnalysisOptions(names, dicom, uncertainty),
         cluster=cluster,
         shard=Shard.parse(shard),
@@ -296,6 +296,12 @@ def _make_request(sources: tuple[str, ...], output: Path, recipe: dict[str, Any]
     recipe = {**recipe, "root": str(bundle_root(recipe["root"]))}
     opener = BundleOpener(Path(recipe["root"]), recipe["device"], recipe["engine"], recipe["precision"])
     return RunRequest(sources, output, fingerprint=opener.fingerprint(), open_segmenter=opener, recipe=recipe, **rest)
+
+
+def _modality_of(bundle: str) -> str:
+    from myotome.resources import bundle_root, image_modality, read_metadata
+
+    return image_modality(read_metadata(bundle_root(bundle)))
 
 
 def _run(request: RunRequest, as_json: bool, quiet: bool) -> None:

@@ -1,21 +1,34 @@
-"""``myotome measure``: from a CT and labels that exist to measurements."""
+"""``myotome measure``: from a scan and labels that exist to measurements."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from myotome.cli.tables import print_result
 
-__all__ = ["measure"]
+if TYPE_CHECKING:
+    from myotome.inference import Grader
+    from myotome.structures import LabelSchema
+
+__all__ = ["DEFAULT_SCHEMA", "measure"]
+
+DEFAULT_SCHEMA = "respiratory_muscle_ct"
 
 
 def measure(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The CT: DICOM folder, zip of one, or NIfTI file.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The scan: DICOM folder, zip of one, or NIfTI file.")],
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Label map drawn on that image (NIfTI).")],
+    schema: Annotated[
+        str, typer.Option("--schema", "-s", help="What the labels mean: a schema of configs/structures.yaml.")
+    ] = DEFAULT_SCHEMA,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Bundle whose labels these are, and which grades them if it can."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the results; must not exist.")
     ] = None,
@@ -30,21 +43,25 @@ def measure(
 ) -> None:
     """Measure a label map, such as one that a reader has corrected, by the same code as analyze.
 
-    Labels: 1 pectoralis, 2 erector spinae, 3 intercostal, 4 other muscle. With -o the same files are left as analyze
-    leaves.
+    Labels of respiratory_muscle_ct: 1 pectoralis, 2 erector spinae, 3 intercostal, 4 other muscle; of
+    supraspinatus_mri, drawn in one slice: 1 supraspinatus, 2 rest of the supraspinous fossa, 3 scapular spine,
+    4 coracoid process. With -o the same files are left as analyze leaves.
 
     Example: myotome measure chest_ct/ result/labels.nii.gz -o measured
+
+    Example: myotome measure shoulder_mr/ labels.nii.gz --bundle supraspinatus_mri_classification -o measured
     """
     from myotome.io import read_label_map, read_volume
     from myotome.io.tables import write_measurements_json
-    from myotome.pipeline import measure_label_map, require_writable, write_case
-    from myotome.structures import read_label_schema
+    from myotome.pipeline import kind_of, measure_label_map, require_writable, write_case
 
     if output is not None:
         require_writable(output, overwrite)
-    volume = read_volume(image, series_uid=series_uid)
-    label_map = read_label_map(labels, read_label_schema())
-    result = measure_label_map(volume, label_map, source=image, height_m=height_m)
+    meaning, grader = _open(schema, bundle)
+    kind = kind_of(meaning)
+    volume = read_volume(image, series_uid=series_uid, modality=kind.modality, across=kind.across)
+    label_map = read_label_map(labels, meaning)
+    result = measure_label_map(volume, label_map, grader=grader, source=image, height_m=height_m)
     if output is not None:
         write_case(output, volume, result, overwrite=overwrite)
     if not as_json:
@@ -54,3 +71,22 @@ def measure(
         path = Path(folder, "measurements.json")
         write_measurements_json(path, result, volume)
         print(path.read_text(encoding="utf-8"), end="")
+
+
+def _open(schema: str, bundle: str | None) -> tuple[LabelSchema, Grader | None]:
+    """What the labels mean, and what grades them: a bundle is opened only when it has a classifier."""
+    from myotome.structures import read_label_schema
+
+    if bundle is None:
+        return read_label_schema(schema), None
+    from myotome.resources import bundle_root, read_metadata
+
+    root = bundle_root(bundle)
+    if not root.name.endswith("_classification"):
+        from myotome.inference import schema_of
+
+        return schema_of(read_metadata(root)), None
+    from myotome.inference import BundleSegmenter
+
+    grader = BundleSegmenter(root)
+    return grader.schema, grader

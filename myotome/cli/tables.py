@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
-    from myotome.measurement import CaseResult, Measurement
+    from myotome.measurement import CaseResult, Grading, Measurement
 
-__all__ = ["make_result_table", "make_warnings", "print_files", "print_result"]
+__all__ = ["describe_grading", "make_result_table", "make_warnings", "print_files", "print_result"]
 
 # (heading, measure, statistic, digits)
 _COLUMNS = (
@@ -29,6 +29,8 @@ _SIDES = ("right", "left", "both")
 def print_result(result: CaseResult, folder: Path | None) -> None:
     """Print the measurement table, what to beware of, and where the pictures are."""
     console = Console(highlight=False)
+    if result.grading is not None:
+        console.print(describe_grading(result.grading))
     console.print(make_result_table(result))
     for line in make_warnings(result):
         console.print(line)
@@ -37,8 +39,19 @@ def print_result(result: CaseResult, folder: Path | None) -> None:
             console.print(str(folder / name), soft_wrap=True)
 
 
+def describe_grading(grading: Grading) -> str:
+    """The grade, how probable it is, and on which slice."""
+    share = grading.grade_probabilities[grading.grade]
+    return f"Goutallier grade {grading.grade} ({100 * share:.0f} %); {grading.reason}"
+
+
 def make_result_table(result: CaseResult) -> Table:
-    """One row per structure and side: volume, density, and the shares of normal muscle, fatty muscle and fat."""
+    """One row per structure and side: volume, density, and the shares of normal muscle, fatty muscle and fat.
+
+    Where no structure has sides there is a row per measurement instead.
+    """
+    if not any(structure.sided for structure in result.label_map.schema.structures):
+        return _make_list(result)
     table = Table()
     table.add_column("muscle", no_wrap=True)
     table.add_column("side", no_wrap=True)
@@ -52,6 +65,21 @@ def make_result_table(result: CaseResult) -> Table:
     return table
 
 
+def _make_list(result: CaseResult) -> Table:
+    from myotome.report.measure_names import name_measure, name_unit
+
+    table = Table("structure", "measure", Column("value", justify="right"), "unit", Column("95 %", justify="right"))
+    for structure in result.label_map.schema.structures:
+        for row in result.measurements:
+            if row.structure == structure.name:
+                interval = "" if row.lower is None or row.upper is None else f"{row.lower:.1f} to {row.upper:.1f}"
+                whole = row.unit == "1" and float(row.value or 0).is_integer()
+                digits = 0 if whole else 2 if row.unit == "1" else 1
+                unit = name_unit(row.unit)
+                table.add_row(structure.title, name_measure(row), _format(row, digits), unit, interval)
+    return table
+
+
 def make_warnings(result: CaseResult) -> list[str]:
     """One line per flag or note: of the case, then of its muscles with the places that carry it."""
     lines = [f"Beware: {flag.replace(':', ': ')}" for flag in result.flags]
@@ -60,8 +88,22 @@ def make_warnings(result: CaseResult) -> list[str]:
         for side in [side for side in rows if side != "both"] or ["both"]:
             for flag in dict.fromkeys(flag for item in rows[side] if item for flag in item.flags):
                 places.setdefault(flag, []).append(f"{structure.lower()} {side}")
+    if not places:
+        places = _places_by_measure(result)
     lines += [f"Beware: {flag} ({', '.join(where)})" for flag, where in places.items() if flag not in result.flags]
     return lines + [f"Note: {note}" for note in result.provenance.notes]
+
+
+def _places_by_measure(result: CaseResult) -> dict[str, list[str]]:
+    """Flags of structures without sides, and the measures that carry them."""
+    from myotome.report.measure_names import name_measure
+
+    unsided = {structure.name for structure in result.label_map.schema.structures if not structure.sided}
+    places: dict[str, list[str]] = {}
+    for row in result.measurements:
+        for flag in row.flags if row.structure in unsided else ():
+            places.setdefault(flag, []).append(name_measure(row).lower())
+    return places
 
 
 def _rows_by_structure(result: CaseResult) -> dict[str, dict[str, list[Measurement | None]]]:

@@ -26,10 +26,7 @@ from myotome.io.archive import unpacked
 from myotome.io.dicom_index import index_file, read_texts
 from myotome.io.tables import make_rows
 from myotome.measurement import CaseResult, Provenance
-from myotome.pipeline import measure_label_map, require_hounsfield
-from myotome.report.html import write_report
-from myotome.report.overview import write_overview
-from myotome.report.thumbnail import write_thumbnail
+from myotome.pipeline import CaseKind, kind_of, measure_label_map
 from myotome.store import CaseRecord, CohortFolder, make_measurement_table
 from myotome.store.folder import write_tables
 from myotome.store.identifiers import Pseudonyms, scrub
@@ -146,10 +143,11 @@ class Analyst:
     def _measure(self, case: CaseSource, record: CaseRecord, segmenter: Segmenter, timer: _Timer) -> CaseRecord:
         if case.refusal:
             raise InputError(case.refusal)
-        volume = _read(case)
+        kind = kind_of(segmenter.schema)
+        volume = _read(case, kind)
         timer.lap("read_s")
         nameless = self._without_names(volume, record)
-        require_hounsfield(nameless)
+        kind.require_image(nameless)
         label_map = segmenter.segment(nameless)
         uncertainty = self._uncertainty(segmenter, nameless, label_map.schema)
         timer.lap("segment_s")
@@ -166,7 +164,7 @@ class Analyst:
             engine=result.provenance.engine,
             precision=result.provenance.precision,
             flags=result.flags,
-            **_describe_image(nameless),
+            **_describe_image(nameless, kind),
             **_describe_person(case, volume),
         )
         if self._options.dicom and volume.acquisition.headers and label_map.array.any():
@@ -208,18 +206,18 @@ class Analyst:
         return score_probabilities(planes, [structure.name for structure in schema.structures]).entropy
 
     def _fill(self, folder: Path, volume: Volume, result: CaseResult) -> None:
-        outputs = self._options.outputs
+        outputs, kind = self._options.outputs, kind_of(result.label_map.schema)
         if "labels" in outputs:
             write_label_map(folder / "labels.nii.gz", result.label_map)
         if "overview" in outputs or "report" in outputs:
             overview = folder / "overview.png"
-            write_overview(overview, volume, result)
+            kind.write_overview(overview, volume, result)
             if "report" in outputs:
-                write_report(folder / "report.html", volume, result, overview)
+                kind.write_report(folder / "report.html", volume, result, overview)
             if "overview" not in outputs:
                 overview.unlink()
         if "thumbnail" in outputs:
-            write_thumbnail(folder / "thumbnail.webp", volume, result)
+            kind.write_thumbnail(folder / "thumbnail.webp", volume, result)
 
     def _write_dicom(self, case: CaseSource, volume: Volume, result: CaseResult) -> None:
         from myotome.io.dicom_report import write_structured_report
@@ -330,13 +328,13 @@ def _vanished(case: CaseSource) -> bool:
     return case.refusal is None and any(not Path(file).exists() for file in case.files)
 
 
-def _read(case: CaseSource) -> Volume:
+def _read(case: CaseSource, kind: CaseKind) -> Volume:
     with _fetched(case) as files:
         if case.kind != "dicom" and len(files) == 1:
-            return read_volume(files[0])
-        from myotome.io.dicom_series import read_dicom_files
+            return read_volume(files[0], modality=kind.modality, across=kind.across)
+        from myotome.io.dicom_series import SeriesWish, read_dicom_files
 
-        return read_dicom_files(files, series_uid=case.series_uid)
+        return read_dicom_files(files, SeriesWish(kind.modality, kind.across, case.series_uid))
 
 
 @contextmanager
@@ -359,13 +357,13 @@ def _fetched(case: CaseSource) -> Iterator[list[Path]]:
             yield [path for path, entry in entries if entry and entry.study_uid == case.study_uid]
 
 
-def _describe_image(volume: Volume) -> dict[str, Any]:
+def _describe_image(volume: Volume, kind: CaseKind) -> dict[str, Any]:
     """Columns of a record that say how the image was acquired."""
     acquisition, grid = volume.acquisition, volume.grid
     return {
         "study_uid": acquisition.study_uid,
         "series_uid": acquisition.series_uid,
-        "slices": int(grid.shape[grid.axis("IS")]),
+        "slices": int(grid.shape[grid.slice_axis(kind.across)]),
         "spacing_mm": tuple(round(float(spacing), 4) for spacing in grid.spacing_mm),
         "slice_thickness_mm": acquisition.slice_thickness_mm,
         "tube_voltage_kv": acquisition.tube_voltage_kv,

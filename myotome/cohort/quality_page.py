@@ -14,6 +14,7 @@ import pandas as pd
 
 from myotome import __version__
 from myotome.cohort.quality_scores import Scores, read_measurements, score_cases
+from myotome.pipeline import KINDS
 from myotome.report.flag_meanings import describe_flag
 from myotome.report.pages import render_page, write_page
 from myotome.store import Store
@@ -160,7 +161,8 @@ def _structures(scores: Scores) -> list[dict[str, str]]:
     found = {feature.structure for feature in scores.features}
     known = [
         {"name": item.name, "title": item.title, "colour": "#" + bytes(item.colour).hex()}
-        for item in read_label_schema().structures
+        for kind in KINDS
+        for item in read_label_schema(kind.schema).structures
         if item.name in found
     ]
     other = sorted(found - {item["name"] for item in known})

@@ -104,7 +104,8 @@ class SourceOptions:
     """How cases are found.
 
     ``series`` is ``best`` (one case per study; of its series the one that `myotome analyze` would choose) or ``all``
-    (one case per series). ``pattern`` is what a NIfTI file's name must match, such as ``*_ct.nii.gz``.
+    (one case per series). ``pattern`` is what a NIfTI file's name must match, such as ``*_ct.nii.gz``. ``modality`` is
+    that of the studies which a PACS is asked for.
     """
 
     series: Literal["best", "all"] = "best"

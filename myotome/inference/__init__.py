@@ -3,6 +3,7 @@
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.segmenter import (
     BundleSegmenter,
+    Grader,
     PhantomSegmenter,
     Segmenter,
     schema_of,
@@ -11,16 +12,19 @@ from myotome.inference.segmenter import (
 from myotome.inference.slices import AdjacentSliceInferer, SliceInferer
 from myotome.inference.transform import SegmentVolumed
 from myotome.inference.windows import WindowInferer
+from myotome.inference.y_views import YViewInferer
 
 __all__ = [
     "AdjacentSliceInferer",
     "BundleSegmenter",
+    "Grader",
     "LabelMapInferer",
     "PhantomSegmenter",
     "SegmentVolumed",
     "Segmenter",
     "SliceInferer",
     "WindowInferer",
+    "YViewInferer",
     "schema_of",
     "spread_device",
 ]

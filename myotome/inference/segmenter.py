@@ -20,12 +20,15 @@ from myotome.geometry import Volume
 from myotome.inference.engines import Agreement, EngineError, open_engine
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.slices import SliceInferer
+from myotome.inference.y_views import YViewInferer
+from myotome.measurement import Grading
 from myotome.networks import read_weights
 from myotome.resources import bundle_root, read_metadata, require_matching_weights
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
 
 __all__ = [
     "BundleSegmenter",
+    "Grader",
     "PhantomSegmenter",
     "Segmenter",
     "schema_of",
@@ -43,9 +46,18 @@ class Segmenter(Protocol):
     engine: str
     precision: str
     notes: tuple[str, ...]
+    schema: LabelSchema
 
     def segment(self, volume: Volume) -> LabelMap:
         """Label map of a volume, on the volume's own grid."""
+        ...
+
+
+class Grader(Segmenter, Protocol):
+    """A segmenter that also grades what is labelled, as a bundle with a classifier does."""
+
+    def grade(self, volume: Volume, label_map: LabelMap) -> Grading | None:
+        """What the classifier says; ``None`` when there is nothing to grade."""
         ...
 
 
@@ -56,7 +68,7 @@ class PhantomSegmenter:
     engine, precision, notes = "none", "none", ()
 
     def __init__(self, label_map: LabelMap) -> None:
-        self._label_map = label_map
+        self._label_map, self.schema = label_map, label_map.schema
 
     def segment(self, volume: Volume) -> LabelMap:
         """The truth.
@@ -115,12 +127,9 @@ class BundleSegmenter:
         self.bundle, self.bundle_version = root.name, str(metadata["version"])
         self.device = _require_device(device)
         self.weights_sha256 = require_matching_weights(root, metadata)
-        self._schema = schema or schema_of(metadata)
+        self.schema = schema or schema_of(metadata)
         parser = _read_config(root, self.device, plain=engine == "eager" and precision in (None, "float32"))
-        choice = {"engine": engine, "precision": precision}
-        for key, value in choice.items():
-            if value is not None and f"inferer#{key}" in parser:
-                parser[f"inferer#{key}"] = value
+        unused = _choose_engine(parser, engine, precision)
         try:
             network = parser.get_parsed_content("network_def")
             self._before = _without(parser.get_parsed_content("preprocessing"), LoadImaged)
@@ -132,17 +141,18 @@ class BundleSegmenter:
             raise BundleError(f"{root}/configs/inference.yaml cannot be used ({_first_line(error)}).") from error
         self._inferer.progress = progress
         self._network: nn.Module = read_weights(network, root / "models" / "model.pt").to(self.device).eval()
-        self.engine, self.precision, self.notes = self._describe_engine()
+        self.engine, self.precision, notes = self._describe_engine()
+        self.notes = (*unused, *notes)
 
     def segment(self, volume: Volume) -> LabelMap:
         """Label map of a volume, on the volume's own grid."""
-        if isinstance(self._inferer, LabelMapInferer):
+        if isinstance(self._inferer, LabelMapInferer | YViewInferer):
             labels = self._inferer.segment(volume.array, volume.grid.affine, self._network)
         else:
             data: dict[str, Any] = self._before({"image": _as_meta_tensor(volume)})
             data["pred"] = self._inferer(data["image"][None], self._network)[0]
             labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
-        return LabelMap(labels, volume.grid, self._schema)
+        return LabelMap(labels, volume.grid, self.schema)
 
     def iter_probabilities(self, volume: Volume, slices: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What the network says of evenly spread slices, one at a time: how sure it is, without a volume of it.
@@ -162,7 +172,7 @@ class BundleSegmenter:
             When the bundle is run by another inferer than :class:`SliceInferer`: one of windows, or the reference
             pipeline that engine ``"eager"`` stands for.
         """
-        if not isinstance(self._inferer, SliceInferer):
+        if not isinstance(self._inferer, SliceInferer | YViewInferer):
             raise BundleError(
                 f"the bundle '{self.bundle}' gives no probabilities slice by slice as it is run here "
                 f"({type(self._inferer).__name__}): take another engine, or a strategy that needs none."
@@ -179,7 +189,23 @@ class BundleSegmenter:
         respiratory = np.where(mask.array < 4, mask.array, 0).astype(np.uint8)
         stage = self._network.stage("muscle_classes")
         labels = SliceInferer(engine="eager").segment(volume.array, volume.grid.affine, stage, respiratory)
-        return LabelMap(labels, volume.grid, self._schema)
+        return LabelMap(labels, volume.grid, self.schema)
+
+    def grade(self, volume: Volume, label_map: LabelMap) -> Grading | None:
+        """What the bundle's classifier says of the labelled region.
+
+        Parameters
+        ----------
+        label_map : on the volume's grid; the bundle's own, or one that a reader has corrected
+
+        Returns
+        -------
+        Grading or None
+            ``None`` for a bundle without a classifier, and where nothing is labelled that could be graded.
+        """
+        if not isinstance(self._inferer, YViewInferer):
+            return None
+        return self._inferer.grade(volume, label_map, self._network)
 
     def check_engine(self, name: str, precision: str) -> Agreement:
         """How an engine agrees with PyTorch eager for this bundle; measured the first time on this machine.
@@ -201,17 +227,23 @@ class BundleSegmenter:
 
 
 def schema_of(metadata: dict[str, Any]) -> LabelSchema:
-    """The numbering of a bundle's label maps, checked against its channels.
+    """The numbering of a bundle's label maps, checked against the channels of the network that gives them.
 
     Raises
     ------
     BundleError
         When metadata and `configs/structures.yaml` disagree.
     """
-    channels = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    schema = read_label_schema(metadata.get("label_schema", "respiratory_muscle_ct"))
-    if schema.channel_def() != channels:
-        raise BundleError(f"the bundle's labels {channels} are not those of the schema '{schema.name}': update either.")
+    formats = [value for key, value in metadata.items() if key.endswith("_data_format")]
+    channels = [value["outputs"]["pred"]["channel_def"] for value in formats]
+    name = metadata.get("label_schema")
+    if name is None:
+        raise BundleError("the bundle's metadata do not name its 'label_schema': write it into configs/metadata.json.")
+    schema = read_label_schema(name)
+    if schema.channel_def() not in channels:
+        raise BundleError(
+            f"the bundle's labels {channels[0]} are not those of the schema '{schema.name}': update either."
+        )
     return schema
 
 
@@ -257,6 +289,17 @@ def _read_config(root: Path, device: str, plain: bool) -> ConfigParser:
     except Exception as error:
         raise BundleError(f"{path} is not a readable configuration ({_first_line(error)}).") from error
     return parser
+
+
+def _choose_engine(parser: ConfigParser, engine: str | None, precision: str | None) -> tuple[str, ...]:
+    """Hand engine and precision on to the bundle's inferer; notes on what an inferer that takes none leaves unused."""
+    notes = []
+    for key, value, own in (("engine", engine, ("auto", "eager")), ("precision", precision, ("float32",))):
+        if value is not None and f"inferer#{key}" in parser:
+            parser[f"inferer#{key}"] = value
+        elif value not in (None, *own):
+            notes.append(f"the {key} {value} is not used: this bundle is computed by PyTorch in float32 alone")
+    return tuple(notes)
 
 
 def _without(transform: Compose, kind: type) -> Compose:

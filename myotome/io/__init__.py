@@ -18,13 +18,18 @@ def _is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith(_NIFTI_SUFFIXES)
 
 
-def read_volume(path: Path | str, *, series_uid: str | None = None) -> Volume:
-    """Read a CT from a DICOM folder, a zip of one, a NIfTI file, or one DICOM file (multi-frame, or its whole series).
+def read_volume(
+    path: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+) -> Volume:
+    """Read an image from a DICOM folder, a zip of one, NIfTI, or one DICOM file (multi-frame, or its whole series).
 
     Parameters
     ----------
     path : the folder or file
     series_uid : which DICOM series to take where several are there
+    modality : ``"CT"`` or ``"MR"``; ``None`` for whichever it is. NIfTI does not say: it is taken for what is asked
+        for, and with ``None`` for a CT when it has values below -200.
+    across : the direction in which the wanted slices follow each other; see `myotome.io.dicom_series.SeriesWish`
 
     Raises
     ------
@@ -34,38 +39,38 @@ def read_volume(path: Path | str, *, series_uid: str | None = None) -> Volume:
     path = Path(path)
     try:
         if path.is_dir():
-            return _read_folder(path, series_uid)
+            return _read_folder(path, series_uid, modality, across)
         if not path.is_file():
             raise InputError(f"there is nothing at '{path}': check the path.")
-        return _read_file(path, series_uid)
+        return _read_file(path, series_uid, modality, across)
     except PermissionError as error:
         raise InputError(f"'{path.name}' may not be read: ask for permission, or copy it elsewhere.") from error
 
 
-def _read_folder(folder: Path, series_uid: str | None) -> Volume:
+def _read_folder(folder: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
     from myotome.io.dicom_series import read_dicom_series
 
-    return read_dicom_series(folder, series_uid=series_uid)
+    return read_dicom_series(folder, series_uid=series_uid, modality=modality, across=across)
 
 
-def _read_file(path: Path, series_uid: str | None) -> Volume:
+def _read_file(path: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
     from zipfile import is_zipfile
 
     if path.suffix.lower() == ".zip" or (not _is_nifti_name(path) and is_zipfile(path)):
-        return _read_archive(path, series_uid)
+        return _read_archive(path, series_uid, modality, across)
     if not _is_nifti_name(path):
         from myotome.io.dicom_files import is_dicom
 
         if is_dicom(path):
             from myotome.io.dicom_series import read_dicom_file
 
-            return read_dicom_file(path, series_uid=series_uid)
+            return read_dicom_file(path, series_uid=series_uid, modality=modality, across=across)
     from myotome.io.nifti import read_nifti
 
-    return read_nifti(path)
+    return read_nifti(path, modality=modality)
 
 
-def _read_archive(path: Path, series_uid: str | None) -> Volume:
+def _read_archive(path: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
     """A zip holds a DICOM series, or one NIfTI image."""
     from myotome.io.archive import unpacked
 
@@ -78,9 +83,9 @@ def _read_archive(path: Path, series_uid: str | None) -> Volume:
         if images:
             from myotome.io.nifti import read_nifti
 
-            return read_nifti(images[0])
+            return read_nifti(images[0], modality=modality)
         try:
-            return _read_folder(folder, series_uid)
+            return _read_folder(folder, series_uid, modality, across)
         except InputError as error:
             raise type(error)(str(error).replace(folder.name, path.name)) from error
 

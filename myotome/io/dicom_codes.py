@@ -56,6 +56,15 @@ _PRIVATE = {
     "volume_per_length": ("VOL_PER_LENGTH", "Volume per scanned length"),
     "volume_per_height2": ("VOL_PER_HEIGHT2", "Volume per squared body height"),
     "volume_per_height3": ("VOL_PER_HEIGHT3", "Volume per cubed body height"),
+    "fat_fraction": ("FAT_FRACTION", "Fat fraction of the muscle's area"),
+    "fat_fraction_otsu": ("FAT_FRACTION_OTS", "Fat fraction of the muscle's area by Otsu's threshold"),
+    "occupation_ratio": ("OCCUPATION_RATIO", "Muscle area per fossa area"),
+    "tangent_sign": ("TANGENT_SIGN", "Tangent sign (1 positive, 0 negative)"),
+    "height_above_tangent": ("ABOVE_TANGENT", "Height of the muscle above the tangent"),
+    "y_view_slice": ("Y_VIEW_SLICE", "Index of the Y-view's slice, from 0"),
+    "goutallier_grade": ("GOUTALLIER", "Goutallier grade of fatty infiltration"),
+    "grade_probability": ("PROBABILITY", "Probability of Goutallier"),
+    "positive_probability": ("POSITIVE", "Probability of the positive answer to definition"),
     "area_per_height2": ("AREA_PER_HEIGHT2", "Area per squared body height"),
 }
 _PUBLIC = {
@@ -68,7 +77,14 @@ _PUBLIC = {
 }
 _IN_MUSCLE_RANGE = {"muscle_volume", "muscle_area", "density"}
 _METHODS = {True: ("MUSCLE_RANGE", "Contour voxels of -29 to 150 HU"), False: ("WHOLE_CONTOUR", "Whole contour")}
-_UNITS = {"mL": "milliliter", "cm2": "square centimeter", "[hnsf'U]": "Hounsfield unit", "%": "percent"}
+_UNITS = {
+    "mL": "milliliter",
+    "cm2": "square centimeter",
+    "[hnsf'U]": "Hounsfield unit",
+    "%": "percent",
+    "mm": "millimeter",
+    "1": "no units",
+}
 
 
 def public_code(code: structures.Code) -> Code:
@@ -81,16 +97,22 @@ def private_code(value: str, meaning: str) -> Code:
     return Code(value, PRIVATE_SCHEME, meaning[:64])
 
 
-def measure_code(measure: str) -> Code:
-    """What a measurement is of: a public code where there is one, else one of the private scheme."""
+def measure_code(measurement: Measurement) -> Code:
+    """What a measurement is of: a public code where there is one, else one of the private scheme.
+
+    A private one has a statistic that is not among `STATISTICS`, such as a grade or a definition, in its name.
+    """
+    measure, statistic = measurement.measure, measurement.statistic
     if measure in _PUBLIC:
         return _PUBLIC[measure]
     value, meaning = _PRIVATE.get(measure, (measure.upper(), measure.replace("_", " ").capitalize()))
+    if statistic != "total" and statistic not in STATISTICS:
+        value, meaning = f"{value}_{statistic.upper()}", f"{meaning} {statistic.replace('_', ' ')}"
     return private_code(value, meaning)
 
 
 def method_code(measurement: Measurement) -> Code | None:
-    """Which voxels were measured, for the measures whose public code does not say."""
+    """Which voxels were measured, for the measures whose public code does not say; of MR, how."""
     if measurement.measure not in _PUBLIC:
         return None
     return private_code(*_METHODS[measurement.measure in _IN_MUSCLE_RANGE])

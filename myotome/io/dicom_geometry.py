@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from myotome.errors import GeometryError
-from myotome.io.dicom_files import Frame
+from myotome.io.dicom_files import Frame, find_value
 
 __all__ = ["arrange_frames"]
 
@@ -94,8 +94,10 @@ def _check_sideways(frames: list[Frame], positions: np.ndarray, normal: np.ndarr
         raise _tilt_refusal(tilt)
 
 
-def _check_steps(along: np.ndarray, heights: np.ndarray) -> float:
-    """The slices follow each other evenly; the distance between neighbours in mm."""
+def _check_steps(along: np.ndarray, heights: np.ndarray, thickness_mm: float) -> float:
+    """The slices follow each other evenly; the distance between neighbours in mm, or the thickness of one alone."""
+    if len(along) == 1:
+        return thickness_mm
     steps = np.diff(along)
     step = float(np.median(steps))
     gaps = np.flatnonzero(steps > 1.5 * step)
@@ -118,12 +120,20 @@ def _check_steps(along: np.ndarray, heights: np.ndarray) -> float:
     return round(float(even), 6)
 
 
+def _thickness_mm(frame: Frame) -> float:
+    try:
+        thickness_mm = float(find_value(frame.header, "SliceThickness", frame.index) or 0)
+    except (TypeError, ValueError):
+        thickness_mm = 0.0
+    return thickness_mm if np.isfinite(thickness_mm) and thickness_mm > 0 else 1.0
+
+
 def arrange_frames(frames: list[Frame]) -> tuple[list[Frame], np.ndarray]:
     """Put the slices of a series in order along their normal and find their place in the patient.
 
     Parameters
     ----------
-    frames : three or more slices of one series, in any order
+    frames : slices of one series, in any order; one alone is as thick as its header says, or else 1 mm
 
     Returns
     -------
@@ -147,7 +157,7 @@ def arrange_frames(frames: list[Frame]) -> tuple[list[Frame], np.ndarray]:
     frames, positions = [frames[i] for i in order], positions[order]
     _check_duplicates(frames, positions)
     _check_sideways(frames, positions, normal)
-    step_mm = _check_steps(positions @ normal, positions[:, np.argmax(np.abs(normal))])
+    step_mm = _check_steps(positions @ normal, positions[:, np.argmax(np.abs(normal))], _thickness_mm(frames[0]))
     affine = np.eye(4)
     between_rows, between_columns = frames[0].spacing_mm
     affine[:3, 0] = row * between_columns

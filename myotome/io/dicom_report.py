@@ -47,7 +47,10 @@ from myotome.structures import Structure
 
 __all__ = ["write_structured_report"]
 
-_CT = Code("25045-6", "LN", "CT Unspecified Body Region")
+_PROCEDURES = {
+    "CT": Code("25045-6", "LN", "CT Unspecified Body Region"),
+    "MR": Code("25056-3", "LN", "MR Unspecified Body Region"),
+}
 _FLAG_NAME = private_code("QUALITY_FLAG", "Quality flag")
 _SIMPLE_FLAG = re.compile(r"[a-z0-9_]{1,64}")
 
@@ -91,7 +94,7 @@ def write_structured_report(
             groups = _make_groups(result, segmentation)
             if not groups:
                 return False
-            report = _make_report(groups, result, [segmentation, *headers])
+            report = _make_report(groups, result, _PROCEDURES[volume.modality], [segmentation, *headers])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(
             f"the series' headers do not allow a DICOM report{missing_attribute(error)}: "
@@ -130,7 +133,7 @@ def _is_reported(row: Measurement) -> bool:
 
 def _make_measurement(row: Measurement) -> highdicom.sr.Measurement:
     return highdicom.sr.Measurement(
-        name=measure_code(row.measure),
+        name=measure_code(row),
         value=float(f"{row.value:.6g}"),
         unit=unit_code(row.unit),
         derivation=STATISTICS.get(row.statistic),
@@ -166,7 +169,9 @@ def _make_flag(flag: str) -> QualitativeEvaluation:
     return QualitativeEvaluation(name=_FLAG_NAME, value=private_code(flag.upper(), flag.replace("_", " ").capitalize()))
 
 
-def _make_report(groups: list, result: CaseResult, evidence: list[pydicom.Dataset]) -> Comprehensive3DSR:
+def _make_report(
+    groups: list, result: CaseResult, procedure: Code, evidence: list[pydicom.Dataset]
+) -> Comprehensive3DSR:
     provenance = result.provenance
     observer = ObserverContext(
         observer_type=codes.DCM.Device,
@@ -179,7 +184,7 @@ def _make_report(groups: list, result: CaseResult, evidence: list[pydicom.Datase
     )
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=observer),
-        procedure_reported=_CT,
+        procedure_reported=procedure,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )

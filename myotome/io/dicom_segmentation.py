@@ -130,8 +130,8 @@ def _make_segmentation(
                 manufacturer_model_name=provenance.bundle,
                 software_versions=__version__,
                 device_serial_number="0",
-                content_label="MUSCLES",
-                content_description="Muscle segmentation",
+                content_label="MUSCLES" if volume.modality == "CT" else "STRUCTURES",
+                content_description="Muscle segmentation" if volume.modality == "CT" else "Muscle and bone",
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise OutputError(

@@ -14,16 +14,23 @@ from pydicom.dataset import Dataset
 
 from myotome.errors import GeometryError, InputError
 from myotome.geometry import Acquisition, Grid, Volume
+from myotome.io.dicom_contrast import is_fat_suppressed, read_body_part, read_weighting
 from myotome.io.dicom_files import IMAGE_CLASSES, Frame, find_value, iter_headers, make_frames, read_frames
 from myotome.io.dicom_geometry import arrange_frames
 from myotome.io.dicom_kernels import is_sharp_kernel
 from myotome.io.dicom_writing import write_dicom_series
 
-__all__ = ["read_dicom_file", "read_dicom_files", "read_dicom_series", "write_dicom_series"]
+__all__ = ["SeriesWish", "read_dicom_file", "read_dicom_files", "read_dicom_series", "write_dicom_series"]
 
-_FEWEST_SLICES = 3
+_FEWEST_SLICES = {"CT": 3, "MR": 1}
+_PICTURE_CLASSES = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture and its kin begin with this
+_CONTRAST_WORDS = ("SeriesDescription", "ProtocolName", "SequenceName", "ScanOptions", "PulseSequenceName")
 _HOUNSFIELD_TYPES = ("", "HU", "US", "HU_MOD")
+_FEW_BITS = 8
 _HEIGHT_RANGE_M = (0.5, 2.5)
+_WORLD_AXES = {"LR": 0, "PA": 1, "IS": 2}
+# Cosine that the slices' normal has with its direction. Oblique sagittal slices follow the glenoid, 35 degrees or more.
+_NEAR_ENOUGH = {"LR": 0.7, "PA": 0.7, "IS": 0.8}
 _DERIVED_WORDS = {
     "SECONDARY",
     "DERIVED",
@@ -59,14 +66,39 @@ class _Series:
         return f"series {number} '{self.description}' ({len(self.frames)} slices)"
 
 
-def read_dicom_series(folder: Path | str, *, series_uid: str | None = None, modality: str = "CT") -> Volume:
+@dataclass(frozen=True)
+class SeriesWish:
+    """Which series of a folder is wanted.
+
+    Parameters
+    ----------
+    modality : ``"CT"`` or ``"MR"``; ``None`` takes what is there, CT before MR
+    across : the direction that the slices follow each other in, such as ``"IS"`` for axial ones; a preference
+    series_uid : the one to take, where it is known
+    """
+
+    modality: str | None = "CT"
+    across: str = "IS"
+    series_uid: str | None = None
+
+
+def read_dicom_series(
+    folder: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+) -> Volume:
     """Read one series from a folder: files at any depth, told by content, in any order, compressed or multi-frame.
 
     Where several series of the modality are there, and `series_uid` does not name one, the first that differs decides:
-    a sound geometry before a faulty one, original before derived, axial before other orientations, a soft or standard
-    kernel before a sharp one, longer coverage (by over 5 mm), thinner slice distance. Two series that tie are refused,
-    and so are series of two patients or studies. What was chosen and left out is in ``acquisition.flags``
-    (``series_chosen:...``, ``series_left_out:...``).
+    a sound geometry before a faulty one, original before derived, the wanted orientation before others, a soft or
+    standard kernel before a sharp one, fat that is bright before fat that is suppressed, longer coverage (by over
+    5 mm), thinner slice distance. Two series that tie are refused, and so are series of two patients or studies. What
+    was chosen and left out is in ``acquisition.flags`` (``series_chosen:...``, ``series_left_out:...``).
+
+    A CT has three slices or more and says how its values become Hounsfield units. An MR image may be one slice; its
+    values are taken as they are, and the flag ``eight_bit`` says that it holds 256 values at most.
+
+    Parameters
+    ----------
+    modality, across, series_uid : as `SeriesWish` takes them
 
     Returns
     -------
@@ -82,10 +114,12 @@ def read_dicom_series(folder: Path | str, *, series_uid: str | None = None, moda
         The slices are not one regular, straight volume (see `arrange_frames`).
     """
     folder = Path(folder)
-    return _read(folder.name, iter_headers(folder), series_uid, modality)
+    return _read(folder.name, iter_headers(folder), SeriesWish(modality, across, series_uid))
 
 
-def read_dicom_file(path: Path | str, *, series_uid: str | None = None, modality: str = "CT") -> Volume:
+def read_dicom_file(
+    path: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+) -> Volume:
     """Read one DICOM file: the volume it holds when it is multi-frame, else the whole series it is a slice of.
 
     The other slices are looked for in its folder. Raises as `read_dicom_series`.
@@ -93,36 +127,44 @@ def read_dicom_file(path: Path | str, *, series_uid: str | None = None, modality
     path = Path(path)
     headers = list(iter_headers(path))
     header = headers[0][1]
-    if int(header.get("NumberOfFrames") or 1) == 1 and header.get("SOPClassUID") in IMAGE_CLASSES[modality]:
-        return read_dicom_series(
-            path.parent, series_uid=series_uid or str(header.get("SeriesInstanceUID") or ""), modality=modality
-        )
-    return _read(path.name, headers, series_uid, modality)
+    wanted = IMAGE_CLASSES[modality] if modality else set.union(*IMAGE_CLASSES.values())
+    if int(header.get("NumberOfFrames") or 1) == 1 and header.get("SOPClassUID") in wanted:
+        uid = series_uid or str(header.get("SeriesInstanceUID") or "")
+        return read_dicom_series(path.parent, series_uid=uid, modality=modality, across=across)
+    return _read(path.name, headers, SeriesWish(modality, across, series_uid))
 
 
-def read_dicom_files(
-    paths: Iterable[Path | str], *, series_uid: str | None = None, modality: str = "CT", name: str = "the study"
-) -> Volume:
+def read_dicom_files(paths: Iterable[Path | str], wish: SeriesWish | None = None, *, name: str = "the study") -> Volume:
     """Read one series from these files, which may lie anywhere. Chooses and raises as `read_dicom_series`.
 
     Parameters
     ----------
+    wish : which series; a CT's when ``None``
     name : what a refusal calls them
     """
     headers = chain.from_iterable(iter_headers(Path(path)) for path in paths)
-    return _read(name, headers, series_uid, modality)
+    return _read(name, headers, wish or SeriesWish())
 
 
-def _read(name: str, headers: Iterable[tuple[Path, Dataset]], series_uid: str | None, modality: str) -> Volume:
+def _read(name: str, headers: Iterable[tuple[Path, Dataset]], wish: SeriesWish) -> Volume:
+    modality = wish.modality
+    if modality is None:
+        headers = list(headers)
+        modality = _modality_of(header for _, header in headers)
     every = _find_series(name, headers, modality)
-    chosen = _select(every, series_uid)
+    chosen = _select(every, wish)
     if chosen.refusal is not None:
         raise chosen.refusal
     _check_values(chosen, modality)
     array = _read_array(chosen.frames)
-    flags = [*_choice_flags(chosen, every), *_header_flags(chosen)]
+    flags = [*_choice_flags(chosen, every), *_header_flags(chosen, modality)]
     acquisition = replace(_read_acquisition(chosen), flags=tuple(flags))
     return Volume(array, Grid(array.shape, chosen.affine), modality, acquisition)
+
+
+def _modality_of(headers: Iterable[Dataset]) -> str:
+    classes = {header.get("SOPClassUID") for header in headers}
+    return next((name for name, wanted in IMAGE_CLASSES.items() if classes & wanted), "CT")
 
 
 def _text(value: Any) -> str:
@@ -139,7 +181,9 @@ def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: s
     localizers = 0
     for path, header in headers:
         if header.get("SOPClassUID") not in IMAGE_CLASSES[modality]:
-            if "Rows" in header:
+            if str(header.get("SOPClassUID") or "").startswith(_PICTURE_CLASSES):
+                others["screenshot"] += 1
+            elif "Rows" in header:
                 others[str(header.get("Modality") or "unknown")] += 1
             else:
                 others["no image"] += 1
@@ -149,7 +193,7 @@ def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: s
                 localizers += 1
             else:
                 groups.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(frame)
-    series = [_Series(uid, frames) for uid, frames in groups.items() if len(frames) >= _FEWEST_SLICES]
+    series = [_Series(uid, frames) for uid, frames in groups.items() if len(frames) >= _FEWEST_SLICES[modality]]
     if not series:
         raise _nothing_to_read(name, modality, groups, others, localizers)
     return [_through_gate(one) for one in series]
@@ -160,9 +204,15 @@ def _nothing_to_read(
 ) -> InputError:
     if groups or localizers:
         count = localizers or max(len(frames) for frames in groups.values())
+        fewest = _FEWEST_SLICES[modality]
+        needed = f"at least {fewest} parallel slices are needed): give the axial series itself."
+        if fewest == 1:
+            needed = "one slice or more is needed): give the series itself."
+        return InputError(f"'{name}' holds only a localizer or too few slices ({count} images, {needed}")
+    if set(others) == {"screenshot"}:
         return InputError(
-            f"'{name}' holds only a localizer or too few slices ({count} images, at least {_FEWEST_SLICES} "
-            "parallel slices are needed): give the axial series itself."
+            f"'{name}' holds screenshots (secondary captures), whose values are not the scanner's: "
+            f"give the original {modality} series."
         )
     images = [f"{count} of modality {kind}" for kind, count in others.items() if kind != "no image"]
     if images:
@@ -180,20 +230,26 @@ def _through_gate(series: _Series) -> _Series:
     return replace(series, frames=frames, affine=affine)
 
 
-def _rank(series: _Series) -> tuple:
+def _contrast_words(header: Dataset) -> str:
+    return " ".join(_text(find_value(header, keyword, 0)) for keyword in _CONTRAST_WORDS)
+
+
+def _rank(series: _Series, across: str) -> tuple:
     """Sort key, best first."""
     derived = any(set(frame.image_type) & _DERIVED_WORDS for frame in series.frames)
     sharp = is_sharp_kernel(_text(find_value(series.header, "ConvolutionKernel", 0)))
+    dark_fat = series.header.get("Modality") == "MR" and is_fat_suppressed(_contrast_words(series.header))
     if series.affine is None:
-        return True, derived, False, sharp, -len(series.frames), 0
+        return True, derived, False, sharp, dark_fat, -len(series.frames), 0
     normal = series.affine[:3, 2]
     step_mm = float(np.linalg.norm(normal))
-    axial = abs(normal[2]) > 0.8 * step_mm
+    as_wanted = abs(normal[_WORLD_AXES[across]]) > _NEAR_ENOUGH[across] * step_mm
     coverage_mm = step_mm * len(series.frames)
-    return False, derived, not axial, sharp, -round(coverage_mm / 5), round(step_mm, 1)
+    return False, derived, not as_wanted, sharp, dark_fat, -round(coverage_mm / 5), round(step_mm, 1)
 
 
-def _select(every: list[_Series], series_uid: str | None) -> _Series:
+def _select(every: list[_Series], wish: SeriesWish) -> _Series:
+    series_uid = wish.series_uid
     listing = "; ".join(f"{one} {one.uid}" for one in every)
     how = "choose one by its series UID (--series-uid)"
     if series_uid is not None:
@@ -204,8 +260,8 @@ def _select(every: list[_Series], series_uid: str | None) -> _Series:
     sources = {(_text(one.header.get("PatientID")), _text(one.header.get("StudyInstanceUID"))) for one in every}
     if len(sources) > 1:
         raise InputError(f"the folder holds {len(sources)} studies: give one study, or {how}: {listing}.")
-    ranked = sorted(every, key=_rank)
-    best = [one for one in ranked if _rank(one) == _rank(ranked[0])]
+    ranked = sorted(every, key=lambda one: _rank(one, wish.across))
+    best = [one for one in ranked if _rank(one, wish.across) == _rank(ranked[0], wish.across)]
     if len(best) > 1 and best[0].refusal is None:
         raise InputError(f"the folder holds {len(best)} series that could be measured: {how}: {listing}.")
     return best[0]
@@ -258,12 +314,15 @@ def _choice_flags(chosen: _Series, every: list[_Series]) -> list[str]:
     return flags + [f"series_left_out:{_clean(str(one))}{' faulty geometry' * bool(one.refusal)}" for one in others]
 
 
-def _header_flags(series: _Series) -> list[str]:
-    """What the header warns of: slices that do not touch, numbers that skip, lossy compression."""
+def _header_flags(series: _Series, modality: str) -> list[str]:
+    """What the header warns of: slices that do not touch, numbers that skip, lossy compression, few grey levels."""
     flags = []
     thickness_mm = _number(find_value(series.header, "SliceThickness", 0))
     step_mm = float(np.linalg.norm(series.affine[:3, 2]))
-    if thickness_mm and thickness_mm < 0.95 * step_mm:
+    if modality == "MR" and int(series.header.get("BitsStored") or 16) <= _FEW_BITS:
+        flags.append("eight_bit")
+    # Gaps between MR slices are customary; where one slice is measured they cost nothing.
+    if modality == "CT" and thickness_mm and thickness_mm < 0.95 * step_mm:
         flags.append("gap_between_slices")
     numbers = [frame.header.get("InstanceNumber") for frame in series.frames]
     if len({frame.path for frame in series.frames}) == len(numbers) and all(number is not None for number in numbers):
@@ -295,6 +354,9 @@ def _read_acquisition(series: _Series) -> Acquisition:
     height_m = _number(header.get("PatientSize"))
     if height_m is not None and not _HEIGHT_RANGE_M[0] <= height_m <= _HEIGHT_RANGE_M[1]:
         height_m = None
+    words, body_words = _contrast_words(header), text("BodyPartExamined") or ""
+    echo_ms = number("EffectiveEchoTime") or number("EchoTime")
+    mr = find_value(header, "Modality") == "MR"
     one_per_file = len({frame.path for frame in series.frames}) == len(series.frames)
     headers = [frame.header for frame in series.frames] if one_per_file else [*_distinct_headers(series.frames)]
     return Acquisition(
@@ -309,6 +371,12 @@ def _read_acquisition(series: _Series) -> Acquisition:
         manufacturer=text("Manufacturer"),
         height_m=height_m,
         reconstruction_diameter_mm=number("ReconstructionDiameter"),
+        body_part=read_body_part(body_words),
+        weighting=read_weighting(words, echo_ms, number("RepetitionTime")) if mr else None,
+        fat_suppressed=is_fat_suppressed(words) if mr and words.strip() else None,
+        echo_time_ms=echo_ms,
+        repetition_time_ms=number("RepetitionTime"),
+        field_strength_t=number("MagneticFieldStrength"),
         headers=tuple(headers),
     )
 

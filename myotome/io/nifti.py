@@ -22,7 +22,17 @@ __all__ = ["read_nifti", "read_nifti_label_map", "write_nifti", "write_nifti_lab
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
 _MILLIMETRE_CODES = (0, 2)  # xyzt_units & 7: unknown (read as mm, as every reader does) and mm
 _SPACING_TOLERANCE = 0.01
+_AIR_BELOW_HU = -200
+_LARGEST_BYTE = 255
 _PIECE_BYTES = 1 << 20
+_PICTURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 
 
 def _damaged(path: Path) -> InputError:
@@ -37,6 +47,11 @@ def _read_raw_header(path: Path) -> nibabel.Nifti1Header:
             start = file.read(540)
     except _DAMAGED as error:
         raise _damaged(path) from error
+    if picture := next((name for mark, name in _PICTURES.items() if start.startswith(mark)), None):
+        raise InputError(
+            f"'{path.name}' is a picture ({picture}), whose values are not the scanner's and which has no spacing: "
+            "give the DICOM series, or NIfTI made from it."
+        )
     for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         size = kind.template_dtype.itemsize
         if len(start) < size:
@@ -52,13 +67,13 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _check_header(header: nibabel.Nifti1Header, path: Path) -> None:
+def _check_header(header: nibabel.Nifti1Header, path: Path, fewest_axes: int) -> None:
     """Refuse what cannot be measured, each with its sentence."""
     rank = int(header["dim"][0])
     shape = [int(size) for size in header["dim"][1 : rank + 1]]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
-    if len(shape) != 3 or min(shape) < 1:
+    if not fewest_axes <= len(shape) <= 3 or min(shape) < 1:
         raise GeometryError(
             f"'{path.name}' is {len(shape)}-dimensional (shape {'x'.join(map(str, shape))}): give one 3-D volume."
         )
@@ -132,17 +147,18 @@ def _read_image(path: Path, header: nibabel.Nifti1Header) -> tuple[np.ndarray, n
         return array, image.affine
 
 
-def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
+def _load(path: Path | str, fewest_axes: int = 3) -> tuple[np.ndarray, Grid]:
+    """Voxels and grid; with ``fewest_axes`` 2, a slice that was written without its third axis is a volume of one."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no file '{path.name}': check the path.")
     header = _read_raw_header(path)
-    _check_header(header, path)
+    _check_header(header, path, fewest_axes)
     try:
         array, affine = _read_image(path, header)
     except (ImageFileError, HeaderDataError, *_DAMAGED) as error:
         raise _damaged(path) from error
-    array = array.reshape(array.shape[:3])
+    array = array.reshape((*array.shape, 1)[:3])
     _check_affine(affine, header, path)
     grid = Grid(array.shape, affine)
     if array.dtype.kind == "f":
@@ -152,14 +168,19 @@ def _load(path: Path | str) -> tuple[np.ndarray, Grid]:
     return array, grid
 
 
-def read_nifti(path: Path | str, *, modality: str = "CT") -> Volume:
+def read_nifti(path: Path | str, *, modality: str | None = "CT") -> Volume:
     """Read one NIfTI image (``.nii`` or ``.nii.gz``) with its rescale applied.
+
+    Parameters
+    ----------
+    modality : what it is, which the file does not say; with ``None`` a CT when it has values below -200, or else MR
 
     Returns
     -------
     Volume
         Array in the file's own axis order, int16 or smaller where that is exact and float32 otherwise. A CT that
-        has no voxel below 0 gets the flag ``no_value_below_zero``: its numbers are perhaps not Hounsfield units.
+        has no voxel below 0 gets the flag ``no_value_below_zero``: its numbers are perhaps not Hounsfield units. An MR
+        image that holds whole numbers of 0 to 255 gets ``eight_bit``.
 
     Raises
     ------
@@ -168,9 +189,20 @@ def read_nifti(path: Path | str, *, modality: str = "CT") -> Volume:
     GeometryError
         When it is not 3-D, or its spacing or affine cannot be right (zero, negative, contradictory, sheared, unset).
     """
-    array, grid = _load(path)
-    flags = ("no_value_below_zero",) if modality == "CT" and array.size and array.min() >= 0 else ()
+    array, grid = _load(path, 3 if modality == "CT" else 2)
+    if modality is None:
+        modality = "CT" if array.min() < _AIR_BELOW_HU else "MR"
+    flags = ("no_value_below_zero",) if modality == "CT" and array.min() >= 0 else ()
+    if modality == "MR" and _is_eight_bit(array):
+        flags = ("eight_bit",)
     return Volume(array, grid, modality, Acquisition(flags=flags))
+
+
+def _is_eight_bit(array: np.ndarray) -> bool:
+    """True for bytes, and for whole numbers that fill 0 to 255: an export for the screen, stretched and rounded."""
+    if array.dtype.itemsize == 1:
+        return True
+    return bool(array.min() == 0 and array.max() == _LARGEST_BYTE and np.array_equal(array, np.rint(array)))
 
 
 def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
@@ -181,7 +213,7 @@ def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
     InputError, GeometryError
         As `read_nifti`, and when a voxel is not a whole number from 0 to 255 or not in the schema.
     """
-    array, grid = _load(path)
+    array, grid = _load(path, 2)
     labels = array.astype(np.uint8)
     if not np.array_equal(labels, array):
         raise InputError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from myotome.geometry import Volume
 from myotome.io.atomic import atomic_path
-from myotome.measurement import CaseResult, Measurement
+from myotome.measurement import CaseResult, Grading, Measurement
 
 __all__ = ["COLUMNS", "make_rows", "write_measurements_csv", "write_measurements_json"]
 
@@ -125,11 +125,28 @@ def _acquisition_table(volume: Volume) -> dict[str, Any]:
         "height_m": acquisition.height_m,
         "reconstruction_diameter_mm": acquisition.reconstruction_diameter_mm,
         "flags": list(acquisition.flags),
+    } | (_mr_table(volume) if volume.modality == "MR" else {})
+
+
+def _mr_table(volume: Volume) -> dict[str, Any]:
+    names = ("body_part", "weighting", "fat_suppressed", "echo_time_ms", "repetition_time_ms", "field_strength_t")
+    return {name: getattr(volume.acquisition, name) for name in names}
+
+
+def _grading_table(grading: Grading) -> dict[str, Any]:
+    return {
+        "slice_index": grading.slice_index,
+        "reason": grading.reason,
+        "probabilities": {name: _rounded(value) for name, value in grading.probabilities.items()},
+        "grade_probabilities": [_rounded(value) for value in grading.grade_probabilities],
+        "box_mm": None if grading.box_mm is None else [_rounded(value) for value in grading.box_mm],
+        "attention_of": grading.attention_of,
+        "flags": list(grading.flags),
     }
 
 
 def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume) -> None:
-    """Write provenance, acquisition, the case's flags and the rows of the long table (unknown is ``null``).
+    """Write provenance, acquisition, flags and the rows of the long table (unknown is ``null``), and a grading.
 
     Raises
     ------
@@ -144,6 +161,8 @@ def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume
         "flags": list(result.flags),
         "measurements": make_rows(result, volume),
     }
+    if result.grading is not None:
+        document["grading"] = _grading_table(result.grading)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -24,6 +24,7 @@ __all__ = ["Score", "score_label_map"]
 
 _MUSCLE_HU = (-29, 150)
 _RESPIRATORY = ("pectoralis", "erector_spinae", "intercostal")
+_FOSSA = ("supraspinatus", "supraspinous_fossa")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def score_label_map(
     ignore: np.ndarray | None = None,
     slices: Sequence[int] | None = None,
 ) -> list[Score]:
-    """Score every structure, muscle tissue (all labels) and the respiratory muscles together.
+    """Score every structure, and those that make a whole: muscle tissue and respiratory muscles, or the whole fossa.
 
     Scores: ``dice`` (equal to the voxel-wise F1), ``nsd``, ``hd95``, ``assd``, ``rms_dta`` (mm), ``volume_error`` (%,
     signed, of the reference's volume), ``density_error`` (HU, signed; mean HU of voxels of -29..150 HU, only with a
@@ -153,9 +154,12 @@ def _crop(region: _Region) -> _Region:
 def _structures(schema: LabelSchema) -> dict[str, list[int]]:
     """Labels of each structure and group that is scored."""
     structures = {structure.name: [structure.index] for structure in schema.structures}
-    groups = {"muscle_tissue": [label for labels in structures.values() for label in labels]}
+    groups = {}
     if all(name in structures for name in _RESPIRATORY):
+        groups["muscle_tissue"] = [label for labels in structures.values() for label in labels]
         groups["respiratory_muscles"] = [structures[name][0] for name in _RESPIRATORY]
+    if all(name in structures for name in _FOSSA):
+        groups["muscle_and_fossa"] = [structures[name][0] for name in _FOSSA]
     return {**structures, **groups}
 
 

@@ -20,6 +20,26 @@ _MEANINGS = {
     "instance_numbers_skip": "The series' image numbers skip: slices may be missing at an end.",
     "lossy_compression": "The image was compressed with loss: density may be slightly off.",
     "no_value_below_zero": "The image has no value below 0: its numbers are perhaps not Hounsfield units.",
+    "no_supraspinatus_found": "No supraspinatus was found in this image, so nothing is measured or graded.",
+    "several_slices_labelled": "Several slices are labelled: the one with the largest cut of the muscle was measured.",
+    "retraction_suspected": "The muscle fills less than 40 % of its fossa: in a retracted tear the Y-view shows "
+    "another part of the muscle, and area, occupation ratio and grade can mislead.",
+    "not_oblique_sagittal": "The slices are turned over 45 degrees from sagittal: what they show is perhaps no Y-view.",
+    "wrong_sequence": "Fat is suppressed in this sequence, so fat in the muscle is dark: grades and fat fractions need "
+    "a T1- or T2-weighted series without fat suppression.",
+    "poor_signal": "The muscle's signal is below five times the noise: fat streaks can be lost in it.",
+    "eight_bit": "The image holds 256 grey levels at most, as exports for the screen do: give the original values.",
+    "truncated": "The structure is cut off by the image's border: part of it was not imaged, and its area is too low.",
+    "fat_not_bright": "What should be fat is no brighter than muscle, as in a sequence with fat suppression: its share "
+    "cannot be seen.",
+    "no_contrast": "Muscle and fat around it could not be told apart, so there is no fat fraction.",
+    "too_small": "The muscle's contour holds fewer than 50 pixels, too few for a fat fraction.",
+    "fossa_absent": "The rest of the fossa is not labelled, so there is no occupation ratio.",
+    "scapular_spine_absent": "The scapular spine is not labelled, so there is no tangent.",
+    "coracoid_process_absent": "The coracoid process is not labelled, so there is no tangent.",
+    "no_common_tangent": "One bone lies beneath the other, so no line touches both from above.",
+    "within_a_voxel": "The muscle ends within a voxel of the tangent: its sign is undecided.",
+    "fat_suppressed": "Fat is suppressed in this sequence, so its share cannot be seen.",
     "height_implausible": "The height in the header is not plausible, so no index by height is given.",
 }
 _TRUNCATED = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
 
 from myotome.geometry import Volume
 from myotome.measurement import CaseResult, Measurement
+from myotome.report.case_page import describe_case, flag_words
 from myotome.report.chart import hex_colour, make_area_chart
-from myotome.report.flag_meanings import describe_flag
 from myotome.report.pages import render_page, write_page
 
 __all__ = ["write_report"]
@@ -36,14 +35,6 @@ _LEVEL_COLUMNS = (
     ("Area / height²", "cm²/m²", "area_per_height2", "total", 1),
 )
 _SIDES = ("right", "left", "both")
-_INPUTS = {
-    "name": "Input",
-    "subject_id": "Subject",
-    "series_description": "Series",
-    "study_uid": "Study UID",
-    "series_uid": "Series UID",
-    "voxels_sha256": "Voxels, SHA-256",
-}
 
 
 @dataclass(frozen=True)
@@ -80,19 +71,11 @@ def _describe(volume: Volume, result: CaseResult, overview_path: Path | str | No
     spacing = volume.grid.spacing_mm
     whole = [row for row in result.measurements if row.slice_index is None and row.level is None]
     columns = [column for column in _COLUMNS if any((m.measure, m.statistic) == column[2:4] for m in whole)]
-    picture = None if overview_path is None else base64.b64encode(Path(overview_path).read_bytes()).decode("ascii")
-    return {
-        "title": result.provenance.title,
-        "picture": picture,
+    return describe_case(volume, result, whole, overview_path) | {
         "columns": columns,
         "rows": _tabulate(result, whole, columns),
         "levels": _levels(result),
         "chart": make_area_chart(result, volume.grid.shape[axis], spacing[axis], volume.grid.axis_codes[axis] == "S"),
-        "case_flags": [(_words(flag), describe_flag(flag)) for flag in result.flags],
-        "structure_flags": _structure_flags(result, whole),
-        "facts": _facts(volume, result),
-        "software": sorted(result.provenance.software.items()),
-        "notes": result.provenance.notes,
     }
 
 
@@ -105,7 +88,7 @@ def _tabulate(result: CaseResult, measurements: list[Measurement], columns: list
             if any(found):
                 cells = tuple(_text(m, column[4]) for m, column in zip(found, columns, strict=True))
                 own = (flag for m in found if m for flag in m.flags if flag not in result.flags)
-                flags = tuple(dict.fromkeys(_words(flag) for flag in own))
+                flags = tuple(dict.fromkeys(flag_words(flag) for flag in own))
                 colour = hex_colour(structure.colour)
                 rows.append(_Row(structure.title, colour, side, cells, flags))
     return rows
@@ -127,44 +110,3 @@ def _text(measurement: Measurement | None, digits: int) -> str:
     if measurement is None or measurement.value is None:
         return "–"
     return f"{measurement.value:.{digits}f}"
-
-
-def _words(flag: str) -> str:
-    return flag.partition(":")[0].replace("_", " ")
-
-
-def _structure_flags(result: CaseResult, measurements: list[Measurement]) -> list[tuple[str, str, str]]:
-    """Name, meaning, and the structures and sides it applies to, of flags that do not hold for the whole case."""
-    titles = {structure.name: structure.title for structure in result.label_map.schema.structures}
-    places: dict[str, dict[str, None]] = {}
-    for row in measurements:
-        for flag in row.flags:
-            if flag not in result.flags and row.side != "both":
-                places.setdefault(flag, {})[f"{titles.get(row.structure, row.structure)}, {row.side}"] = None
-    return [(_words(flag), describe_flag(flag), "; ".join(where)) for flag, where in places.items()]
-
-
-def _facts(volume: Volume, result: CaseResult) -> list[tuple[str, str]]:
-    """Image and provenance, without what is not recorded."""
-    provenance, acquisition = result.provenance, volume.acquisition
-    spacing = " × ".join(f"{step:.3g}" for step in volume.grid.spacing_mm)
-    shape = " × ".join(str(size) for size in volume.grid.shape)
-    facts = [
-        *((title, provenance.input.get(key)) for key, title in _INPUTS.items()),
-        ("Image", f"{shape} voxels of {spacing} mm"),
-        ("Slice thickness", _unit(acquisition.slice_thickness_mm, "mm")),
-        ("Tube voltage", _unit(acquisition.tube_voltage_kv, "kV")),
-        ("Kernel", acquisition.kernel),
-        ("Contrast agent", acquisition.contrast_agent),
-        ("Scanner", acquisition.manufacturer),
-        ("Bundle", f"{provenance.bundle} {provenance.bundle_version}" if provenance.bundle != "none" else None),
-        ("Weights, SHA-256", provenance.weights_sha256 if provenance.weights_sha256 != "none" else None),
-        ("Device", provenance.device if provenance.device != "none" else None),
-        ("Computed by", f"{provenance.engine}, {provenance.precision}" if provenance.engine != "none" else None),
-        ("Run", provenance.run_id),
-    ]
-    return [(title, str(value)) for title, value in facts if value]
-
-
-def _unit(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:g} {unit}"

@@ -8,15 +8,27 @@ import numpy as np
 from scipy.ndimage import binary_opening
 from scipy.ndimage import label as label_components
 
-from myotome.geometry import Volume, reorient
+from myotome.geometry import Upright, Volume, reorient
 from myotome.structures import LabelMap
 
-__all__ = ["Case", "Cut", "choose_axial", "choose_coronal", "choose_sagittal", "cut", "make_case"]
+__all__ = [
+    "Case",
+    "Cut",
+    "choose_axial",
+    "choose_coronal",
+    "choose_sagittal",
+    "choose_window",
+    "cut",
+    "cut_upright",
+    "make_case",
+]
 
 _BODY_HU = -500
 _MARGIN_MM = 10.0
 _COARSE_MM = 4.0
 _HEIGHTS = (0.82, 0.5, 0.18)
+_OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
+_SHOWN_PERCENTILES = (1.0, 99.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,3 +132,22 @@ def cut(case: Case, axis: int, index: int) -> Cut:
     }[axis]
     planes = [np.flip(np.moveaxis(array, axis, 0)[index].T, (0, 1)) for array in (case.image, case.labels)]
     return Cut(planes[0], planes[1], spacing, edges)
+
+
+def cut_upright(volume: Volume, label_map: LabelMap, turn: Upright, index: int) -> Cut:
+    """One slice of an image as it was acquired, turned upright."""
+    codes = volume.grid.axis_codes
+    down, right = (
+        codes[axis] if step > 0 else _OPPOSITE[codes[axis]]
+        for axis, step in ((turn.rows, turn.row_step), (turn.columns, turn.column_step))
+    )
+    spacing = volume.grid.spacing_mm
+    image, labels = (turn.plane(array, index) for array in (volume.array, label_map.array))
+    edges = (_OPPOSITE[right], right, _OPPOSITE[down], down)
+    return Cut(image, labels, (spacing[turn.rows], spacing[turn.columns]), edges)
+
+
+def choose_window(image: np.ndarray) -> tuple[float, float]:
+    """Intensities to show black and white where none are customary (MR): the 1st and 99th percentile."""
+    low, high = (float(value) for value in np.percentile(image, _SHOWN_PERCENTILES))
+    return (low, high) if high > low else (low, low + 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from myotome.measurement import CaseResult
 from myotome.report.planes import Case, Cut, choose_coronal, cut
 from myotome.structures import LabelSchema
 
-__all__ = ["THUMBNAIL_SIZE", "write_thumbnail"]
+__all__ = ["THUMBNAIL_SIZE", "Tile", "write_thumbnail", "write_tiles"]
 
 THUMBNAIL_SIZE = (288, 128)  # columns, rows
 
@@ -27,6 +29,35 @@ _FILL = 0.5
 _BODY_HU = -500
 _MARGIN_MM = 8.0
 _COARSE_MM = 5.0
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One plane of a thumbnail, and how wide a room it is centred in; without ``labelled`` its labels are not shown."""
+
+    plane: Cut
+    width: int
+    window: tuple[float, float]
+    labelled: bool = True
+
+
+def write_tiles(path: Path | str, tiles: Sequence[Tile], schema: LabelSchema) -> None:
+    """Write planes side by side as one WebP of at most 6000 bytes; the same planes give the same bytes.
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
+    """
+    picture, colours, left = Image.new("RGB", THUMBNAIL_SIZE), _colours(schema), 0
+    rows = THUMBNAIL_SIZE[1]
+    for tile in tiles:
+        painted = _paint(tile, colours, (tile.width, rows))
+        picture.paste(painted, (left + (tile.width - painted.width) // 2, (rows - painted.height) // 2))
+        left += tile.width
+    data = _encode(picture)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def write_thumbnail(path: Path | str, volume: Volume, result: CaseResult) -> None:
@@ -41,26 +72,14 @@ def write_thumbnail(path: Path | str, volume: Volume, result: CaseResult) -> Non
     OutputError
         When the file cannot be written.
     """
-    data = _encode(_draw(volume, result))
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
-
-
-def _draw(volume: Volume, result: CaseResult) -> Image.Image:
-    """The axial plane at the left, the coronal one at the right, each cropped to the body and centred."""
     image, affine = reorient(volume.array, volume.grid.affine)
     labels, _ = reorient(result.label_map.array, volume.grid.affine)
     spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
     whole = Case(image, labels, spacing, np.arange(image.shape[2]))
     z, y = _choose_planes(whole)
-    planes = [_crop(cut(whole, 2, z)), _crop(cut(whole, 1, y))]
-    picture = Image.new("RGB", THUMBNAIL_SIZE)
-    colours = _colours(result.label_map.schema)
-    columns, rows = THUMBNAIL_SIZE
-    for plane, left, width in zip(planes, (0, _AXIAL_COLUMNS), (_AXIAL_COLUMNS, columns - _AXIAL_COLUMNS), strict=True):
-        tile = _paint(plane, colours, (width, rows))
-        picture.paste(tile, (left + (width - tile.width) // 2, (rows - tile.height) // 2))
-    return picture
+    axial, coronal = (_crop(cut(whole, axis, index)) for axis, index in ((2, z), (1, y)))
+    tiles = Tile(axial, _AXIAL_COLUMNS, _WINDOW_HU), Tile(coronal, THUMBNAIL_SIZE[0] - _AXIAL_COLUMNS, _WINDOW_HU)
+    write_tiles(path, tiles, result.label_map.schema)
 
 
 def _choose_planes(whole: Case) -> tuple[int, int]:
@@ -99,12 +118,12 @@ def _colours(schema: LabelSchema) -> np.ndarray:
     return colours
 
 
-def _paint(plane: Cut, colours: np.ndarray, room: tuple[int, int]) -> Image.Image:
+def _paint(tile: Tile, colours: np.ndarray, room: tuple[int, int]) -> Image.Image:
     """The plane in its window with the labels blended over it, as large as fits the room in true proportions."""
-    low, high = _WINDOW_HU
+    plane, (low, high) = tile.plane, tile.window
     grey = ((np.clip(plane.image, low, high) - low) * (255 / (high - low))).astype(np.uint8)
     rgb = np.repeat(grey[..., None], 3, axis=2)
-    labelled = plane.labels > 0
+    labelled = (plane.labels > 0) & tile.labelled
     blended = (1 - _FILL) * grey[labelled][:, None] + _FILL * colours[plane.labels[labelled]]
     rgb[labelled] = blended.astype(np.uint8)
     height_mm, width_mm = (size * step for size, step in zip(plane.image.shape, plane.spacing_mm, strict=True))

@@ -59,7 +59,7 @@ class LightSegmenter:
     device, engine, precision, notes = "cpu", "light", "float32", ()
 
     def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+        self.seconds, self.schema = seconds, read_label_schema()
 
     def segment(self, volume: Volume) -> LabelMap:
         fault = int(volume.array[0, 0, 0])

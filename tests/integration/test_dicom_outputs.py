@@ -6,13 +6,16 @@ import pydicom
 import pytest
 from pydicom.sr.coding import Code
 
+from myotome.biomarkers.rotator_cuff import measure_supraspinatus
 from myotome.errors import GeometryError, InputError
 from myotome.geometry import Grid, reorient
 from myotome.io import read_label_map, read_volume
 from myotome.io.dicom_report import write_structured_report
 from myotome.io.dicom_segmentation import read_segmentation, write_segmentation
-from myotome.measurement import CaseResult, Measurement, Provenance
+from myotome.io.dicom_series import write_dicom_series
+from myotome.measurement import CaseResult, Grading, Measurement, Provenance
 from myotome.structures import LabelMap, read_label_schema
+from tests.unit.phantoms.shoulders import make_shoulder_case
 
 SCHEMA = read_label_schema()
 PROVENANCE = Provenance(
@@ -279,3 +282,32 @@ def test_outputs_of_a_multi_frame_source(tmp_path, ct_series, measured, dicom_er
     assert source.ReferencedSOPInstanceUID == legacy.SOPInstanceUID
     for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
         assert dicom_errors(path)[0] == []
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_outputs_of_a_graded_shoulder(tmp_path, dicom_errors, slices):
+    """One slice or several, MR, structures without sides, rows of a grading: all of them in valid objects."""
+    volume, label_map = make_shoulder_case(slices=slices, y_view=slices - 1)
+    write_dicom_series(tmp_path / "mr", volume)
+    volume = read_volume(tmp_path / "mr", modality="MR", across="LR")
+    label_map = LabelMap(label_map.array, volume.grid, label_map.schema)
+    square, shares = np.zeros((8, 8)), dict.fromkeys("ABCDE", 0.25)
+    grading = Grading(slices - 1, "", shares, (0.1, 0.2, 0.4, 0.2, 0.1), square, square, square)
+    rows, flags = measure_supraspinatus(volume, label_map, grading)
+    result = CaseResult(label_map, rows, PROVENANCE, flags, grading)
+    assert write_segmentation(tmp_path / "s.dcm", label_map, volume, PROVENANCE)
+    assert write_structured_report(tmp_path / "r.dcm", result, volume, tmp_path / "s.dcm")
+    assert np.array_equal(read_segmentation(tmp_path / "s.dcm", label_map.schema, volume.grid).array, label_map.array)
+    for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
+        assert dicom_errors(path)[0] == []
+    report = highdicom.sr.srread(tmp_path / "r.dcm")
+    groups = groups_of(report)
+    assert list(groups) == ["Supraspinatus", "Rest of the supraspinous fossa"]
+    found = {m.name.value: (m.value, m.unit.value) for m in groups["Supraspinatus"].get_measurements()}
+    assert found["42798000"] == (pytest.approx(4.8), "cm2")
+    assert found["POSITIVE_A"] == (0.25, "1") and found["PROBABILITY_GRADE_2"] == (0.4, "1")
+    assert found["GOUTALLIER"] == (2, "1") and found["TANGENT_SIGN"] == (1, "1")
+    assert len(found) == len([row for row in rows if row.structure == "supraspinatus" and row.value is not None])
+    assert {site.value.CodeValue for site in groups["Supraspinatus"].finding_sites} == {"6423006"}
+    procedure = [item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121058"]
+    assert procedure[0].ConceptCodeSequence[0].CodeValue == "25056-3"

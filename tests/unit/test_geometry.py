@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from myotome.errors import GeometryError, InputError
-from myotome.geometry import Grid, Volume, axis_codes, reorient, sheared
+from myotome.geometry import Grid, Volume, axis_codes, reorient, sheared, stand_upright
 
 LPS = np.array([[-0.8, 0, 0, 100.0], [0, -0.7, 0, 90.0], [0, 0, 5.0, -300.0], [0, 0, 0, 1]])
 
@@ -109,3 +109,40 @@ def test_reorienting_copies_nothing():
     array = np.zeros((3, 4, 5))
     turned, _ = reorient(array, LPS)
     assert np.shares_memory(array, turned)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "across", "axis"),
+    [
+        ((40, 1, 30), (1, 1, 1), "IS", 1),  # the only slice
+        ((40, 40, 40), (4.0, 0.5, 0.5), "IS", 0),  # the coarsest axis
+        ((40, 40, 40), (1.0, 1.0, 1.2), "LR", 0),  # nothing tells but the expectation
+        ((40, 40, 40), (1.0, 1.0, 1.2), "IS", 2),
+        ((1, 1, 30), (1, 1, 1), "PA", 1),
+    ],
+)
+def test_slices_follow_each_other_along_one_axis(shape, spacing, across, axis):
+    assert Grid(shape, np.diag([*spacing, 1.0])).slice_axis(across) == axis
+
+
+@given(st.permutations("RAS"), st.lists(st.booleans(), min_size=3, max_size=3), st.integers(0, 2))
+def test_a_slice_stands_upright_whatever_the_order_of_axes(order, flips, world):
+    """Head up, or in axial slices front up; front left, or in the others the patient's right."""
+    codes = "".join({"R": "L", "A": "P", "S": "I"}[c] if flip else c for c, flip in zip(order, flips, strict=True))
+    array, affine = reorient(np.arange(4 * 5 * 6).reshape(4, 5, 6), np.eye(4), codes)
+    grid = Grid(array.shape, affine)
+    across = grid.axis(("LR", "PA", "IS")[world])
+    turn = stand_upright(grid, across)
+    place = grid.shape[across] // 2
+    plane = turn.plane(array, place)
+    others = [axis for axis in range(3) if axis != across]
+    for corner in (np.zeros(3, int), np.array(grid.shape) - 1):
+        index = corner.copy()
+        index[across] = place
+        row, column = turn.locate(grid.shape, tuple(index[others]))
+        assert plane[row, column] == array[tuple(index)]
+    down, right = {0: ((0, 0, -1), (0, -1, 0)), 1: ((0, 0, -1), (-1, 0, 0)), 2: ((0, -1, 0), (-1, 0, 0))}[world]
+    first = np.argwhere(array == plane[0, 0])[0]
+    below, beside = (np.argwhere(array == value)[0] for value in (plane[1, 0], plane[0, 1]))
+    np.testing.assert_array_equal(affine[:3, :3] @ (below - first), down)
+    np.testing.assert_array_equal(affine[:3, :3] @ (beside - first), right)

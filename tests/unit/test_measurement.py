@@ -32,7 +32,7 @@ def test_a_side_is_right_left_or_both():
     [
         ({"name": "dicom", "subject_id": "P7", "series_description": "Thorax 5 mm"}, "P7 · Thorax 5 mm"),
         ({"name": "ct.nii.gz", "subject_id": None, "series_description": None}, "ct.nii.gz"),
-        ({}, "CT"),
+        ({}, "image"),
     ],
 )
 def test_a_result_is_titled_by_subject_and_series_or_else_by_file(source, title):

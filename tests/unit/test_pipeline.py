@@ -10,13 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from myotome import pipeline
 from myotome.errors import InputError, OutputError
 from myotome.geometry import Grid, Volume, reorient
 from myotome.inference import PhantomSegmenter
 from myotome.io import read_label_map, read_volume, write_volume
 from myotome.io.dicom_series import write_dicom_series
-from myotome.pipeline import OUTPUT_NAMES, AnalysisRequest, analyze, measure_label_map
+from myotome.pipeline import OUTPUT_NAMES, AnalysisRequest, analyze, measure_label_map, outputs
 from myotome.structures import LabelMap, read_label_schema
 
 DICOM_NAMES = {"segmentation.dcm", "measurements.dcm"}
@@ -167,14 +166,14 @@ def test_a_full_disk_leaves_nothing_behind(nifti, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(pipeline, "write_report", fill_the_disk)
+        full.setattr(outputs, "write_measurements_json", fill_the_disk)
         with pytest.raises(OutputError, match=r"(?i)no space left"):
             analyze(AnalysisRequest(source, tmp_path / "out"), segmenter)
     assert left_over(tmp_path) == []
 
     analyze(AnalysisRequest(source, tmp_path / "out"), segmenter)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    monkeypatch.setattr(pipeline, "write_report", fill_the_disk)
+    monkeypatch.setattr(outputs, "write_measurements_json", fill_the_disk)
     with pytest.raises(OutputError, match=r"(?i)no space left"):
         analyze(AnalysisRequest(source, tmp_path / "out", overwrite=True), segmenter)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -5,7 +5,7 @@ import pytest
 
 from myotome.cli.tables import make_warnings, print_result
 from myotome.geometry import Grid
-from myotome.measurement import CaseResult, Measurement, Provenance
+from myotome.measurement import CaseResult, Grading, Measurement, Provenance
 from myotome.structures import LabelMap, read_label_schema
 
 
@@ -71,3 +71,27 @@ def test_in_a_narrow_terminal_no_number_is_cut(result, capsys, monkeypatch):
     print_result(CaseResult(result.label_map, tuple(wide), result.provenance), None)
     printed = capsys.readouterr().out
     assert rows(printed)["both"] == ["Erector spinae", "both", "10000.0", *["100.0"] * 5]
+
+
+def test_structures_without_sides_have_a_row_per_measure(capsys):
+    grid, grades = Grid((2, 2, 1), np.eye(4)), (0.1, 0.1, 0.1, 0.6, 0.1)
+    label_map = LabelMap(np.zeros(grid.shape, np.uint8), grid, read_label_schema("supraspinatus_mri"))
+    measurements = (
+        Measurement("supraspinatus", "area", 4.84, "cm2"),
+        Measurement("supraspinatus", "fat_fraction", 12.04, "%", lower=10.0, upper=14.0),
+        Measurement("supraspinatus", "tangent_sign", None, "1", flags=("scapular_spine_absent",)),
+        Measurement("supraspinatus", "positive_probability", 0.912, "1", statistic="A"),
+    )
+    square = np.zeros((4, 4))
+    grading = Grading(0, "the image is this one slice", {"A": 0.912}, grades, square, square, square)
+    result = CaseResult(label_map, measurements, Provenance("b", "1", "s", {}, "cpu", {}), (), grading)
+    print_result(result, None)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Goutallier grade 3 (60 %); the image is this one slice\n")
+    cells = [[cell.strip() for cell in line.split("│")[2:-1]] for line in printed.splitlines() if "│" in line]
+    found = {row[0]: row[1:] for row in cells}
+    assert found["Area"] == ["4.8", "cm²", ""]
+    assert found["Tangent sign"] == ["-", "", ""]
+    assert found["Probability, definition A"] == ["0.91", "", ""]
+    assert "12.0" in printed and "10.0 to 14.0" in printed
+    assert make_warnings(result) == ["Beware: scapular_spine_absent (tangent sign)"]

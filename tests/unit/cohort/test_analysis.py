@@ -9,9 +9,12 @@ import pytest
 from myotome.cohort.analysis import AnalysisOptions, Analyst
 from myotome.cohort.sources import find_cases
 from myotome.errors import BundleError, InputError
+from myotome.io import write_volume
+from myotome.io.dicom_series import write_dicom_series
 from myotome.store import CohortFolder, Store
 from myotome.store.identifiers import Pseudonyms
 from tests.integration.cohort_faults import FINGERPRINT, RAISE, LightOpener, truncate, write_small_case
+from tests.unit.phantoms.shoulders import MUSCLE_CM2, make_shoulder_case
 
 
 @pytest.fixture
@@ -243,7 +246,7 @@ def test_two_equal_series_are_refused_without_their_names(analyze, cohort, tmp_p
 def test_a_file_that_may_not_be_read_has_failed_and_not_been_refused(analyze, cohort, tmp_path, monkeypatch):
     from myotome.cohort import analysis
 
-    def refuse(case):
+    def refuse(case, kind):
         raise InputError("'x' may not be read.") from PermissionError(13, "Permission denied")
 
     write_small_case(tmp_path / "ct.nii.gz", 1)
@@ -264,3 +267,34 @@ def test_a_study_in_two_zips_is_read_whole(analyze, tmp_path, ct_series):
             for path in part:
                 archive.write(path, path.name)
     assert analyze(tmp_path / "0.zip", tmp_path / "1.zip", outputs=())[1]["slices"] == 12
+
+
+class ShoulderOpener:
+    """Opens a segmenter that labels what a shoulder of boxes is known to show."""
+
+    def __call__(self):
+        from myotome.inference import PhantomSegmenter
+
+        return PhantomSegmenter(make_shoulder_case(slices=3, y_view=1)[1])
+
+
+@pytest.mark.parametrize("kind", ["nifti", "dicom"])
+def test_a_shoulder_is_a_case_like_any_other(analyze, cohort, tmp_path, kind):
+    volume, _ = make_shoulder_case(slices=3, y_view=1)
+    source = tmp_path / ("mr.nii.gz" if kind == "nifti" else "mr")
+    write_volume(source, volume) if kind == "nifti" else write_dicom_series(source, volume)
+    outcome, record = analyze(source, opener=ShoulderOpener(), outputs=("labels", "report", "thumbnail"), dicom=True)
+    assert (outcome.status, record["slices"]) == ("done", 3)
+    names = {path.name for path in (cohort.cases_folder / outcome.job_id).iterdir()}
+    assert names == {"case.json", "measurements.parquet", "labels.nii.gz", "report.html", "thumbnail.webp"}
+    frame = Store(cohort.folder).frame(
+        "SELECT value FROM measurements WHERE measure = 'area' AND structure LIKE 'supraspinatus'"
+    )
+    assert frame["value"].tolist() == pytest.approx([MUSCLE_CM2])
+    assert (cohort.private_folder / "dicom" / outcome.job_id / "measurements.dcm").is_file() == (kind == "dicom")
+
+
+def test_a_ct_is_refused_in_a_cohort_of_shoulders(analyze, ct_series):
+    outcome, record = analyze(ct_series, opener=ShoulderOpener())
+    assert outcome.status == "refused"
+    assert "no MR images but 12 of modality CT" in record["reason"]

@@ -1,0 +1,136 @@
+"""The one way through the house: read an image, segment it, measure it, write the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from myotome.geometry import Grid, Volume, reorient
+from myotome.io import read_volume
+from myotome.measurement import CaseResult
+from myotome.pipeline.kind import Subject
+from myotome.pipeline.kinds import kind_of
+from myotome.pipeline.outputs import require_writable, write_case
+from myotome.pipeline.provenance import make_provenance
+from myotome.structures import LabelMap
+
+if TYPE_CHECKING:
+    from myotome.inference import Grader, Segmenter
+
+__all__ = ["AnalysisRequest", "analyze", "in_axis_order", "measure_label_map"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    """What to analyse and where the results go.
+
+    Parameters
+    ----------
+    source : DICOM folder, zip of one, or NIfTI file
+    output : folder for the results; it must not exist, unless ``overwrite`` and it holds an earlier result
+    overwrite : replace an earlier result in ``output``
+    series_uid : which DICOM series to take when the source holds several
+    height_m : the person's height in metres, for indices; the DICOM header's when ``None``
+    """
+
+    source: Path
+    output: Path
+    overwrite: bool = False
+    series_uid: str | None = None
+    height_m: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", Path(self.source))
+        object.__setattr__(self, "output", Path(self.output))
+
+
+def analyze(request: AnalysisRequest, segmenter: Segmenter, progress: Progress | None = None) -> CaseResult:
+    """Read, segment and measure one image, and write the outputs (`OUTPUT_NAMES`) into ``request.output``.
+
+    What is read, checked and measured is decided by the segmenter's label schema (see `CaseKind`). The folder appears
+    complete or not at all. From an input without DICOM headers (NIfTI), and where nothing is labelled, the two DICOM
+    outputs are left out, and ``provenance.notes`` says so.
+
+    Parameters
+    ----------
+    request : what to analyse and where the results go
+    segmenter : finds the structures; `BundleSegmenter` runs a bundle
+    progress : called with the step under way and the share of it that is done, 0 to 1
+
+    Raises
+    ------
+    InputError
+        When the input is unreadable, of another modality, or not such an image (a CT in Hounsfield units, a shoulder
+        MR ...).
+    OutputError
+        When the output folder exists or cannot be written.
+    """
+    report = progress or (lambda step, share: None)
+    kind = kind_of(segmenter.schema)
+    require_writable(request.output, request.overwrite)
+    report("reading", 0.0)
+    volume = read_volume(request.source, series_uid=request.series_uid, modality=kind.modality, across=kind.across)
+    kind.require_image(volume)
+    report("segmenting", 0.0)
+    label_map = segmenter.segment(volume)
+    report("measuring", 0.0)
+    result = measure_label_map(volume, label_map, segmenter=segmenter, source=request.source, height_m=request.height_m)
+    report("writing", 0.0)
+    write_case(request.output, volume, result, overwrite=request.overwrite)
+    report("writing", 1.0)
+    return result
+
+
+def measure_label_map(
+    volume: Volume,
+    label_map: LabelMap,
+    *,
+    segmenter: Segmenter | None = None,
+    grader: Grader | None = None,
+    source: Path | str = "",
+    height_m: float | None = None,
+) -> CaseResult:
+    """Measure the structures of a label map on its image, and grade them where the bundle does.
+
+    Parameters
+    ----------
+    volume : an image of the label map's kind, such as a CT in Hounsfield units
+    label_map : on the volume's grid, or on the same voxels stored in another axis order (as some editors do)
+    segmenter : what made the label map; ``None`` when it came from elsewhere, such as a reader's correction
+    grader : what grades the labelled region; the segmenter, when it can, if ``None``
+    source : where the image came from; only its last part is kept, for the provenance
+    height_m : the person's height in metres; the header's when ``None``
+
+    Returns
+    -------
+    CaseResult
+        When no voxel is labelled, every value is ``None``, nothing is graded, and a flag of the case says so.
+
+    Raises
+    ------
+    InputError
+        When the image is not of the label map's kind, the label map lies on another grid, or the height is not a
+        person's in metres.
+    """
+    kind = kind_of(label_map.schema)
+    kind.require_image(volume)
+    label_map = in_axis_order(label_map, volume.grid)
+    grade = getattr(grader or segmenter, "grade", None)
+    grading = grade(volume, label_map) if grade is not None else None
+    measurements, flags = kind.measure(volume, label_map, Subject(height_m), grading)
+    provenance = make_provenance(volume, label_map, segmenter, Path(source).name, grader=grader)
+    return CaseResult(label_map, measurements, provenance, flags, grading)
+
+
+def in_axis_order(label_map: LabelMap, grid: Grid) -> LabelMap:
+    """The same label map with its axes permuted and flipped to those of a grid."""
+    if label_map.grid.axis_codes == grid.axis_codes:
+        return label_map
+    array, affine = reorient(label_map.array, label_map.grid.affine, "".join(grid.axis_codes))
+    return LabelMap(np.ascontiguousarray(array), Grid(array.shape, affine), label_map.schema)

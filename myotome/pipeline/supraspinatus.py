@@ -1,0 +1,73 @@
+"""Oblique-sagittal shoulder MR: the supraspinatus in the Y-view, measured and graded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from myotome.biomarkers.rotator_cuff import SCHEMA, find_y_view, measure_supraspinatus
+from myotome.biomarkers.shoulder_image import SIDEWAYS_DEGREES, compute_tilt_degrees, flag_shoulder_image
+from myotome.errors import InputError
+from myotome.geometry import Volume
+from myotome.measurement import Grading, Measurement
+from myotome.pipeline.kind import CaseKind, Subject
+from myotome.report.shoulder import write_shoulder_overview, write_shoulder_thumbnail
+from myotome.report.shoulder_page import write_shoulder_report
+from myotome.structures import LabelMap
+
+__all__ = ["SUPRASPINATUS", "require_shoulder_mr"]
+
+_AIR_BELOW_HU = -300
+_SMALLEST_SHARE = 0.001
+# Parts of the body, as headers name them, that are no shoulder; CHEST and NECK are seen in the headers of shoulders.
+_ELSEWHERE = {"KNEE", "HIP", "ANKLE", "FOOT", "WRIST", "HAND", "ELBOW", "HEAD", "BREAST", "ABDOMEN", "PELVIS", "LEG"}
+_ELSEWHERE |= {"CSPINE", "TSPINE", "LSPINE"}
+
+
+def require_shoulder_mr(volume: Volume) -> None:
+    """Refuse an image that is not MR, is of another part of the body, or lies far from sagittal."""
+    if volume.modality != "MR":
+        raise InputError(f"the image is {volume.modality}, not MR: the supraspinatus is graded on shoulder MR.")
+    air = np.count_nonzero(volume.array < _AIR_BELOW_HU)
+    if air > _SMALLEST_SHARE * volume.array.size:
+        raise InputError(
+            f"the image has {air} voxels below {_AIR_BELOW_HU}, so it is a CT, not MR: give the shoulder's MR series."
+        )
+    if volume.array.min() == volume.array.max():
+        raise InputError(f"every voxel of the image is {volume.array.flat[0]:g}: export the series again.")
+    part = volume.acquisition.body_part
+    if part in _ELSEWHERE:
+        raise InputError(
+            f"the header says that the image is of the {part}, not of a shoulder: give the shoulder's series, or "
+            "correct its BodyPartExamined."
+        )
+    tilt = compute_tilt_degrees(volume.grid)
+    if tilt > SIDEWAYS_DEGREES:
+        raise InputError(
+            f"the slices are {tilt:.0f} degrees from sagittal (an axial or coronal series?): give the oblique-sagittal "
+            "one, which shows the scapular Y."
+        )
+
+
+def _measure(
+    volume: Volume, label_map: LabelMap, subject: Subject, grading: Grading | None
+) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
+    rows, flags = measure_supraspinatus(volume, label_map, grading)
+    index = find_y_view(label_map)
+    muscle = None
+    if index is not None:
+        muscle = (
+            np.take(label_map.array, index, label_map.grid.slice_axis("LR")) == label_map.schema["supraspinatus"].index
+        )
+    return rows, tuple(dict.fromkeys((*flags, *flag_shoulder_image(volume, index, muscle))))
+
+
+SUPRASPINATUS = CaseKind(
+    schema=SCHEMA,
+    modality="MR",
+    across="LR",
+    require_image=require_shoulder_mr,
+    measure=_measure,
+    write_overview=write_shoulder_overview,
+    write_report=write_shoulder_report,
+    write_thumbnail=write_shoulder_thumbnail,
+)
