@@ -27,6 +27,7 @@ __all__ = ["read_segmentation", "write_segmentation"]
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OFF_GRID_VOXELS = 0.05
+_STRANGER = 255
 _NOT_IN_NAMES = re.compile(r"[\\^=\x00-\x1f]")
 
 
@@ -197,41 +198,46 @@ def read_segmentation(path: Path | str, schema: LabelSchema, grid: Grid) -> Labe
     except (pydicom.errors.InvalidDicomError, AttributeError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise InputError(f"'{path.name}' is not a DICOM segmentation that can be read: export it again.") from error
     array = np.zeros(grid.shape, np.uint8)
-    labels = _labels_by_number(dataset, schema)
+    names = {int(segment.SegmentNumber): str(segment.get("SegmentLabel", "")) for segment in dataset.SegmentSequence}
+    labels = _labels_by_number(names, schema)
     for frame, mask in zip(make_frames(path, dataset), masks, strict=True):
-        _place(array, grid, frame, _to_labels(dataset, frame, mask, labels))
+        numbers = _to_numbers(dataset, frame, mask)
+        _refuse_strangers(numbers[labels[numbers] == _STRANGER], names, schema)
+        _place(array, grid, frame, labels[numbers])
     return LabelMap(array, grid, schema)
 
 
-def _labels_by_number(dataset: pydicom.Dataset, schema: LabelSchema) -> np.ndarray:
-    """Schema index of each segment number."""
+def _labels_by_number(names: dict[int, str], schema: LabelSchema) -> np.ndarray:
+    """Schema index of each segment number; a segment that the schema does not know is a stranger."""
     known = {_key(word): s.index for s in schema.structures for word in (s.name, s.title)}
     labels = np.zeros(65536, np.uint8)
-    for segment in dataset.SegmentSequence:
-        label, number = str(segment.get("SegmentLabel", "")), int(segment.SegmentNumber)
-        if number == 0:
-            continue  # the background of a LABELMAP
-        if _key(label) not in known:
-            raise InputError(
-                f"the segment '{label}' is not in schema '{schema.name}': name segments "
-                f"{', '.join(s.title for s in schema.structures)}."
-            )
-        labels[number] = known[_key(label)]
+    for number, name in names.items():
+        if number:  # 0 is the background of a LABELMAP
+            labels[number] = known.get(_key(name), _STRANGER)
     return labels
+
+
+def _refuse_strangers(found: np.ndarray, names: dict[int, str], schema: LabelSchema) -> None:
+    """A viewer writes the segments of every model it knows; one that the schema lacks must be empty."""
+    if found.size:
+        raise InputError(
+            f"the segment '{names[int(found[0])]}' is not in schema '{schema.name}': name segments "
+            f"{', '.join(s.title for s in schema.structures)}."
+        )
 
 
 def _key(label: str) -> str:
     return label.strip().casefold().replace("_", " ")
 
 
-def _to_labels(dataset: pydicom.Dataset, frame: Frame, mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Schema indices (columns, rows) of one frame."""
+def _to_numbers(dataset: pydicom.Dataset, frame: Frame, mask: np.ndarray) -> np.ndarray:
+    """Segment numbers (columns, rows) of one frame."""
     if dataset.SegmentationType == "LABELMAP":
-        return labels[mask].T
+        return mask.T
     groups = [dataset.PerFrameFunctionalGroupsSequence[frame.index]]
     groups += list(dataset.get("SharedFunctionalGroupsSequence") or [])
     numbers = [g.SegmentIdentificationSequence[0] for g in groups if "SegmentIdentificationSequence" in g]
-    return (mask.T > 0) * labels[int(numbers[0].ReferencedSegmentNumber)]
+    return (mask.T > 0) * np.uint16(numbers[0].ReferencedSegmentNumber)
 
 
 def _place(array: np.ndarray, grid: Grid, frame: Frame, labels: np.ndarray) -> None:

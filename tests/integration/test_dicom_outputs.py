@@ -1,5 +1,7 @@
 """SEG and SR: valid, with real codes, and equal to what went in."""
 
+from copy import deepcopy
+
 import highdicom
 import numpy as np
 import pydicom
@@ -150,6 +152,17 @@ def test_an_unknown_segment_is_refused_by_name(tmp_path, volume):
     dataset.save_as(tmp_path / "s.dcm")
     with pytest.raises(InputError, match="the segment 'Spleen' is not in schema"):
         read_segmentation(tmp_path / "s.dcm", SCHEMA, volume.grid)
+
+
+def test_an_unknown_segment_that_is_empty_is_left_out(tmp_path, volume):
+    """OHIF writes the segments of every model that is served."""
+    write_segmentation(tmp_path / "s.dcm", draw(volume), volume, PROVENANCE)
+    dataset = pydicom.dcmread(tmp_path / "s.dcm")
+    stranger = deepcopy(dataset.SegmentSequence[0])
+    stranger.SegmentLabel, stranger.SegmentNumber = "Spleen", len(dataset.SegmentSequence) + 1
+    dataset.SegmentSequence.append(stranger)
+    dataset.save_as(tmp_path / "s.dcm")
+    assert (read_segmentation(tmp_path / "s.dcm", SCHEMA, volume.grid).array == draw(volume).array).all()
 
 
 @pytest.mark.parametrize("content", [b"x" * 200, bytes(128) + b"DICM"])
