@@ -30,7 +30,8 @@ from myotome.transforms import (
     resample_plane,
 )
 
-ACQUISITIONS = sorted(name for name in transforms.__all__ if name.startswith("Rand"))
+# Those that end in d take one image of a dictionary; RandTurn and RandIntensity take a batch (test_plane_batches.py).
+ACQUISITIONS = sorted(name for name in transforms.__all__ if name.startswith("Rand") and name.endswith("d"))
 
 
 def make_sample(size: int = 64) -> dict[str, torch.Tensor]:
