@@ -70,6 +70,7 @@ def server(request, scans, tmp_path):
         stop()
 
 
+@pytest.mark.slow
 def test_next_draft_correct_save_train_and_draft_again(server, tmp_path):
     client = server.client("Ada", tmp_path)
     saved = {}
