@@ -12,13 +12,12 @@ from torch import Tensor
 
 from myotome.errors import InputError
 from myotome.geometry import Volume
-from myotome.networks import SupraspinatusGrader, read_weights, regions_of
+from myotome.networks import MASKS, SupraspinatusGrader, read_weights, regions_of
 from myotome.structures import LabelMap
 from myotome.transforms.planes import WorkingPlane
 
-__all__ = ["MASKS", "BatchGrader", "YView", "take_y_view"]
+__all__ = ["BatchGrader", "YView", "take_y_view"]
 
-MASKS = ("reference", "predicted", "none")
 """Where a crop comes from: the given labels, the region network's labels, or nowhere (the whole image)."""
 
 _CLASSES = 5
@@ -91,7 +90,7 @@ class BatchGrader:
 
         Parameters
         ----------
-        masks : one of ``MASKS``.
+        masks : one of :data:`myotome.networks.MASKS`.
         calibrated : divide by the temperatures that the weights hold.
 
         Raises

@@ -16,6 +16,7 @@ __all__ = [
     "CROP_SIZE",
     "DEFINITION_NAMES",
     "GRADER_STAGES",
+    "MASKS",
     "CropBox",
     "SmallClassifier",
     "SupraspinatusGrader",
@@ -28,6 +29,8 @@ CLASSIFIERS = ("small", "vgg19")
 CROP_SIZE = 96
 DEFINITION_NAMES = ("A", "B", "C", "D", "E")
 GRADER_STAGES = ("region", "grade")
+# Where a crop is cut: around given labels, around the region network's own, or not at all (the whole image).
+MASKS = ("reference", "predicted", "none")
 
 _CLASSES = 5
 _LOGITS = 2 * len(DEFINITION_NAMES) + 4

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from myotome.errors import BundleError, InputError
 from myotome.networks import (
     CROP_SIZE,
+    MASKS,
     CropBox,
     SupraspinatusGrader,
     read_imagenet_weights,
@@ -26,7 +27,6 @@ from myotome.training.plane_data import UNGRADED, Planes
 from myotome.transforms import RandIntensity, RandTurn, seeded_generator
 
 __all__ = [
-    "MASKS",
     "STARTS",
     "CropBatch",
     "CropSource",
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
-MASKS = ("reference", "predicted", "none")
 STARTS = ("scratch", "imagenet", "phantom")
 _BATCH = 16
 

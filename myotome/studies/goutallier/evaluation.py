@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from myotome.biomarkers.goutallier import DEFINITIONS, read_definition
-from myotome.inference.grading_batch import MASKS, BatchGrader
+from myotome.inference.grading_batch import BatchGrader
+from myotome.networks import MASKS
 from myotome.studies.goutallier.analysis import Scoring, score_arms, score_oracle, score_region
 from myotome.studies.goutallier.conclusion import find_score
 from myotome.studies.goutallier.predictions import score_regions, tabulate_predictions

@@ -14,8 +14,7 @@ from ruamel.yaml.error import YAMLError
 
 from myotome.biomarkers.goutallier import read_definition
 from myotome.errors import InputError
-from myotome.inference.grading_batch import MASKS
-from myotome.networks import CLASSIFIERS
+from myotome.networks import CLASSIFIERS, MASKS
 from myotome.resources import config_path
 
 __all__ = ["Arm", "Shoulders", "StudySettings", "make_study_settings", "read_study_settings"]
