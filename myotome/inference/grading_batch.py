@@ -18,8 +18,6 @@ from myotome.transforms.planes import WorkingPlane
 
 __all__ = ["BatchGrader", "YView", "take_y_view"]
 
-"""Where a crop comes from: the given labels, the region network's labels, or nowhere (the whole image)."""
-
 _CLASSES = 5
 
 
