@@ -108,6 +108,12 @@ class Grid:
         clearly = steps[coarsest] >= _ANISOTROPY * np.delete(steps, coarsest).max()
         return coarsest if clearly else self.axis(across)
 
+    def slice_z_mm(self, index: int) -> float:
+        """Patient height (RAS z) of the middle of one slice, counted along the inferior-superior axis."""
+        middle = (np.array(self.shape) - 1) / 2
+        middle[self.axis("IS")] = index
+        return float(self.affine[2, :3] @ middle + self.affine[2, 3])
+
     def same_as(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
         """True when both grids have one shape and no voxel centre differs by more than the tolerance."""
         if self.shape != other.shape:
@@ -121,9 +127,9 @@ class Grid:
 class Acquisition:
     """What the header says of how an image was made; ``None`` is "not recorded".
 
-    ``body_part`` is one of DICOM's words, such as ``SHOULDER``. ``weighting`` of MR is ``T1``, ``T2`` or ``PD``.
-    ``headers`` are the source DICOM data sets without pixels, in slice order along the last array axis; what reads
-    or writes DICOM uses them, everything else leaves them alone.
+    ``sex`` is ``M`` or ``F``. ``body_part`` is one of DICOM's words, such as ``SHOULDER``. ``weighting`` of MR is
+    ``T1``, ``T2`` or ``PD``. ``headers`` are the source DICOM data sets without pixels, in slice order along the last
+    array axis; what reads or writes DICOM uses them, everything else leaves them alone.
     """
 
     subject_id: str | None = None
@@ -136,6 +142,7 @@ class Acquisition:
     contrast_agent: str | None = None
     manufacturer: str | None = None
     height_m: float | None = None
+    sex: str | None = None
     reconstruction_diameter_mm: float | None = None
     body_part: str | None = None
     weighting: str | None = None

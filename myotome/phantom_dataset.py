@@ -18,6 +18,7 @@ from myotome.errors import InputError, OutputError
 from myotome.geometry import Grid, Volume
 from myotome.io import write_label_map, write_volume
 from myotome.io.atomic import atomic_path
+from myotome.phantoms.abdomen import AbdomenCase, AbdomenScan, make_abdomen, make_abdomen_scan
 from myotome.phantoms.shoulder import ShoulderCase, ShoulderScan, make_shoulder, make_shoulder_scan
 from myotome.phantoms.thorax import Scan, ThoraxCase, make_ideal_thorax, make_scan, make_thorax
 from myotome.structures import LabelMap, read_label_schema
@@ -25,7 +26,11 @@ from myotome.structures import LabelMap, read_label_schema
 __all__ = ["RECIPES", "PhantomRequest", "write_phantoms"]
 
 # How each anatomy can be scanned.
-RECIPES = {"thorax": ("acquired", "clinical", "training"), "shoulder": ("acquired", "clinical")}
+RECIPES = {
+    "thorax": ("acquired", "clinical", "training"),
+    "shoulder": ("acquired", "clinical"),
+    "abdomen": ("acquired", "clinical"),
+}
 _VALIDATION_SHARE = 0.1
 
 
@@ -37,8 +42,9 @@ class PhantomRequest:
     MR), ``training`` is an ideal thorax (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible)
     that the training transforms scan.
 
-    ``slices`` and ``grades`` are a shoulder's: 1 slice is the Y-view alone; ``grades`` holds the Goutallier grade of
-    each case, and without it grades are drawn with the paper's frequencies.
+    ``slices`` of a shoulder is 1 for the Y-view alone; of an abdomen 1 for a slice at L3, 0 for a whole scan.
+    ``grades`` holds the Goutallier grade of each shoulder, and without it grades are drawn with the paper's
+    frequencies.
     """
 
     output: Path
@@ -64,9 +70,13 @@ class PhantomRequest:
             raise InputError("the training recipe is written as NIfTI: leave out the DICOM format.")
         if self.count < 1:
             raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
-        if self.anatomy != "shoulder" and (self.slices != 1 or self.grades is not None):
-            raise InputError(f"slices and grades are a shoulder's: leave them out for a {self.anatomy}.")
-        if self.slices < 1:
+        if self.anatomy == "thorax" and (self.slices != 1 or self.grades is not None):
+            raise InputError("slices and grades are a shoulder's: leave them out for a thorax.")
+        if self.anatomy == "abdomen" and (self.slices not in (0, 1) or self.grades is not None):
+            raise InputError(
+                "an abdomen is one slice at L3 (slices=1) or a whole scan (slices=0), without grades: give one of them."
+            )
+        if self.anatomy == "shoulder" and self.slices < 1:
             raise InputError(f"a shoulder of {self.slices} slices cannot be made: ask for at least one.")
         if self.grades is not None and (len(self.grades) != self.count or not set(self.grades) <= set(range(5))):
             raise InputError(
@@ -80,6 +90,8 @@ class PhantomRequest:
         if self.anatomy == "shoulder":
             grades = None if self.grades is None else list(self.grades)
             identity |= {"anatomy": self.anatomy, "slices": self.slices, "grades": grades}
+        if self.anatomy == "abdomen":
+            identity |= {"anatomy": self.anatomy, "slices": self.slices}
         return identity
 
 
@@ -166,10 +178,13 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         temporary.write_text(json.dumps(truth, indent=1))
 
 
-def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase:
+def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase | AbdomenCase:
     acquired = request.recipe == "acquired"
     if request.anatomy == "thorax":
         return make_thorax(seed, make_scan(seed) if acquired else Scan())
+    if request.anatomy == "abdomen":
+        volume = request.slices == 0
+        return make_abdomen(seed, make_abdomen_scan(seed, volume) if acquired else AbdomenScan(volume=volume))
     scan = make_shoulder_scan(seed, request.slices) if acquired else ShoulderScan(slices=request.slices)
     return make_shoulder(seed, scan, None if request.grades is None else request.grades[seed - request.seed])
 
@@ -179,13 +194,21 @@ def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
     with atomic_path(request.output / "truth.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows)
     suffix = ".nii" if request.recipe == "training" else ".nii.gz"
     image = "dicom" if request.image_format == "dicom" else f"image{suffix}"
     entries = [{"image": f"{row['case']}/{image}", "label": f"{row['case']}/labels{suffix}"} for row in rows]
     if request.anatomy == "shoulder":
         entries = [{**entry, "grade": row["grade"]} for entry, row in zip(entries, rows, strict=True)]
+    if request.anatomy == "abdomen":
+        entries = [{**entry, **_name_levels(request, row)} for entry, row in zip(entries, rows, strict=True)]
     held_out = int(np.ceil(_VALIDATION_SHARE * len(entries))) if len(entries) > 1 else 0
     datalist = {"training": entries[: len(entries) - held_out], "validation": entries[len(entries) - held_out :]}
     with atomic_path(request.output / "datalist.json") as temporary:
         temporary.write_text(json.dumps(datalist, indent=1))
+
+
+def _name_levels(request: PhantomRequest, row: dict[str, Any]) -> dict[str, Any]:
+    """What the data list says of an abdomen beside its files."""
+    levels = {"l3_z_mm": row["l3_z_mm"], "levels": row["level_z_mm"]} if request.slices == 0 else {}
+    return {"case": row["case"], **levels}

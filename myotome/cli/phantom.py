@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from myotome.phantom_dataset import PhantomRequest
 
-__all__ = ["Grades", "ImageFormat", "Recipe", "ShoulderRecipe", "phantom", "shoulder", "thorax"]
+__all__ = ["Grades", "ImageFormat", "Recipe", "ShoulderRecipe", "abdomen", "phantom", "shoulder", "thorax"]
 
 phantom = typer.Typer(no_args_is_help=True)
 
@@ -25,7 +25,7 @@ class Recipe(StrEnum):
 
 
 class ShoulderRecipe(StrEnum):
-    """How the drawn shoulder is scanned."""
+    """How the drawn shoulder or abdomen is scanned."""
 
     acquired = "acquired"
     clinical = "clinical"
@@ -117,6 +117,44 @@ def shoulder(
     known = tuple(index % 5 for index in range(count)) if grades == Grades.even else None
     request = PhantomRequest(
         output, count, seed, recipe.value, image_format.value, overwrite, jobs, "shoulder", slices, known
+    )
+    _write(request, quiet)
+
+
+@phantom.command()
+def abdomen(
+    output: Output,
+    count: Count = 1,
+    seed: Seed = 0,
+    recipe: Annotated[
+        ShoulderRecipe,
+        typer.Option(
+            "--recipe", help="acquired: scanners, doses, phases of all kinds; clinical: one plain venous scan, 0.8 mm."
+        ),
+    ] = ShoulderRecipe.acquired,
+    volume: Annotated[
+        bool,
+        typer.Option("--volume", help="Whole scans, T10 to the sacrum or part of it, in place of the slice at L3."),
+    ] = False,
+    image_format: Format = ImageFormat.nifti,
+    jobs: Jobs = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Abdominal CTs with muscle and fat at L3 of known area and density: image, labels of L3, and truth.
+
+    One axial slice through L3 of 512 x 512 pixels by default. --volume gives whole scans of coarser pixels with the
+    height of every vertebra in truth.json; two in five are shorter than the spine, and some do not show L3. The same
+    seed is the same person. A run that was stopped goes on where it was.
+
+    Example: myotome phantom abdomen -n 20 --seed 7 -o slices
+
+    Example: myotome phantom abdomen -n 5 --seed 7 --volume --format dicom -o scans
+    """
+    from myotome.phantom_dataset import PhantomRequest
+
+    request = PhantomRequest(
+        output, count, seed, recipe.value, image_format.value, overwrite, jobs, "abdomen", 0 if volume else 1
     )
     _write(request, quiet)
 

@@ -108,8 +108,8 @@ def _draw_clinical():
     Drawing takes a second or more per slice, and anatomy hardly changes within 3 mm.
     """
     from myotome.geometry import Grid
+    from myotome.phantoms.ct_scan import add_noise
     from myotome.phantoms.thorax import Scan, make_thorax
-    from myotome.phantoms.thorax.acquisition import add_noise
 
     in_plane, thickness = _SPACING_MM
     step, count = _DRAWN_EVERY * thickness, -(-_SLICES // _DRAWN_EVERY) + 1

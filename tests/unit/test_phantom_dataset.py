@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from myotome import phantom_dataset
 from myotome.errors import InputError, OutputError
 from myotome.io import read_label_map, read_volume
 from myotome.phantom_dataset import PhantomRequest, write_phantoms
+from myotome.phantoms.abdomen import AbdomenScan
 from myotome.phantoms.thorax import Scan
 from myotome.structures import read_label_schema
 
@@ -114,6 +116,43 @@ def test_shoulders_of_other_grades_are_other_phantoms(tmp_path):
         write_phantoms(PhantomRequest(tmp_path / "shoulders"))
 
 
+def test_abdomens_are_a_slice_or_a_scan_with_levels(tmp_path):
+    scan = AbdomenScan(matrix=110, in_plane_mm=4.0, slice_thickness_mm=8.0, sub_slice_mm=8.0, other_sub_slice_mm=8.0)
+    fields = {40: (13.0, 17.0), 41: (16.0, 19.0)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            phantom_dataset,
+            "make_abdomen_scan",
+            lambda seed, volume: replace(scan, volume=volume, top=fields[seed][0], bottom=fields[seed][1]),
+        )
+        request = PhantomRequest(tmp_path / "scans", 2, 40, anatomy="abdomen", slices=0)
+        folders = write_phantoms(request)
+        (alone,) = write_phantoms(PhantomRequest(tmp_path / "slices", 1, 40, anatomy="abdomen"))
+    table = json.loads((tmp_path / "scans" / "datalist.json").read_text())
+    shown, hidden = table["training"] + table["validation"]
+    assert shown["case"] == "case_000040" and shown["levels"]["L3"] == pytest.approx(shown["l3_z_mm"], abs=1e-3)
+    assert hidden["l3_z_mm"] is None and set(hidden["levels"]) == {"L5", "S1", "S2"}
+    labels = read_label_map(folders[0] / "labels.nii.gz", read_label_schema("l3_muscle_ct"))
+    assert read_volume(folders[0] / "image.nii.gz").grid.same_as(labels.grid)
+    assert not read_label_map(folders[1] / "labels.nii.gz", read_label_schema("l3_muscle_ct")).array.any()
+    assert read_volume(alone / "image.nii.gz").grid.shape == (110, 110, 1)
+    with (tmp_path / "scans" / "truth.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert json.loads(rows[0]["level_z_mm"]) == shown["levels"] and rows[1]["sma_cm2"] == ""
+
+
+def test_an_abdomen_reads_back_from_dicom_as_the_same_image(tmp_path, monkeypatch):
+    scan = AbdomenScan(volume=True, matrix=110, in_plane_mm=4.0, slice_thickness_mm=8.0, top=14.0, bottom=16.0)
+    monkeypatch.setattr(phantom_dataset, "make_abdomen_scan", lambda seed, volume: scan)
+    whole = {"seed": 2, "anatomy": "abdomen", "slices": 0}
+    (nifti,) = write_phantoms(PhantomRequest(tmp_path / "nifti", **whole))
+    (dicom,) = write_phantoms(PhantomRequest(tmp_path / "dicom", image_format="dicom", **whole))
+    here, there = read_volume(dicom / "dicom"), read_volume(nifti / "image.nii.gz")
+    assert here.array.mean() == pytest.approx(there.array.mean())
+    middle = np.array([*(np.array(there.grid.shape) - 1) / 2, 1])
+    assert here.grid.affine @ middle == pytest.approx(there.grid.affine @ middle, abs=0.01)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -127,6 +166,9 @@ def test_shoulders_of_other_grades_are_other_phantoms(tmp_path):
         {"anatomy": "shoulder", "grades": (1, 2)},
         {"anatomy": "shoulder", "grades": (5,)},
         {"slices": 3},
+        {"anatomy": "abdomen", "slices": 7},
+        {"anatomy": "abdomen", "recipe": "training"},
+        {"anatomy": "abdomen", "grades": (1,)},
         {"grades": (1,)},
     ],
 )

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from myotome.geometry import Acquisition, Grid, Volume
+from myotome.phantoms.canvas import Canvas
+from myotome.phantoms.infiltration import Texture
 from myotome.phantoms.shoulder.acquisition import ShoulderScan, acquire, make_sensitivity, make_shoulder_scan
 from myotome.phantoms.shoulder.anatomy import ShoulderAnatomy
-from myotome.phantoms.shoulder.canvas import Canvas
 from myotome.phantoms.shoulder.drawing import Section, draw_scapula
 from myotome.phantoms.shoulder.goutallier import FAT_RANGES_PERCENT, GRADE_COUNTS, grade_from_fat
-from myotome.phantoms.shoulder.infiltration import Texture
 from myotome.phantoms.shoulder.painting import Painting
 from myotome.phantoms.shoulder.person import ShoulderPerson, make_shoulder_person
 from myotome.phantoms.shoulder.rater import rate

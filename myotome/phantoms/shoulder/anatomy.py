@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from myotome.phantoms.shoulder.canvas import smooth_line, smooth_outline
+from myotome.phantoms.canvas import smooth_line, smooth_outline
 from myotome.phantoms.shoulder.person import ShoulderPerson
 
 __all__ = ["Fossa", "ShoulderAnatomy"]

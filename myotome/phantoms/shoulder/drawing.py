@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from myotome.phantoms.canvas import Box, Shape, inside, overlap
+from myotome.phantoms.infiltration import Infiltration
 from myotome.phantoms.shoulder.anatomy import Fossa, ShoulderAnatomy
-from myotome.phantoms.shoulder.canvas import Box, Shape, inside, overlap
-from myotome.phantoms.shoulder.infiltration import Infiltration
 from myotome.phantoms.shoulder.painting import Painting
 from myotome.phantoms.shoulder.surroundings import draw_joint
 

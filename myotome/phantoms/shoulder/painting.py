@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from myotome.phantoms.shoulder.canvas import Box, Canvas, Shape
-from myotome.phantoms.shoulder.infiltration import Infiltration, Texture, infiltrate
+from myotome.phantoms.canvas import Box, Canvas, Shape
+from myotome.phantoms.infiltration import Infiltration, Texture, infiltrate
 from myotome.phantoms.shoulder.tissues import Signal
 
 __all__ = ["LABELS", "Painting"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from myotome.phantoms.canvas import smooth_line
 from myotome.phantoms.shoulder.anatomy import ShoulderAnatomy
-from myotome.phantoms.shoulder.canvas import smooth_line
 from myotome.phantoms.shoulder.painting import Painting
 
 __all__ = ["draw_joint", "draw_surroundings"]

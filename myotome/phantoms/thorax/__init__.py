@@ -9,15 +9,8 @@ from typing import Any
 import numpy as np
 
 from myotome.geometry import Acquisition, Grid, Volume
-from myotome.phantoms.thorax.acquisition import (
-    PADDING_HU,
-    Scan,
-    add_metal,
-    add_noise,
-    blur,
-    make_scan,
-    resample_in_plane,
-)
+from myotome.phantoms.ct_scan import PADDING_HU, add_metal, add_noise, blur, field_mask, resample_in_plane
+from myotome.phantoms.thorax.acquisition import Scan, make_scan
 from myotome.phantoms.thorax.anatomy import Thorax
 from myotome.phantoms.thorax.lung_function import PARTIAL_CORRELATION, make_lung_function
 from myotome.phantoms.thorax.person import Person, make_person
@@ -75,7 +68,7 @@ def make_thorax(
     renderer = SliceRenderer(thorax, x, y, table=scan.table)
     height, thickness = person.thorax_height, scan.slice_thickness_mm
     heights = np.arange(scan.bottom * height, scan.top * height, thickness)
-    field = _field_mask(scan)
+    field = field_mask(scan)
     metal_at = (int(scan.matrix * rng.uniform(0.3, 0.7)), int(scan.matrix * rng.uniform(0.6, 0.7)))
     metal_from = int(len(heights) * rng.uniform(0.4, 0.8))
     image = np.empty((scan.matrix, scan.matrix, len(heights)), dtype=np.int16)
@@ -207,14 +200,6 @@ def _majority(shares: np.ndarray) -> np.ndarray:
     background = 1 - shares.sum(axis=0)
     best = shares.argmax(axis=0)
     return np.where(shares.max(axis=0) > background, best + 1, 0).astype(np.uint8)
-
-
-def _field_mask(scan: Scan) -> np.ndarray:
-    """True inside the circle (or the square) that the scanner reconstructed."""
-    if scan.field_mm is None:
-        return np.ones((scan.matrix, scan.matrix), dtype=bool)
-    axis = (np.arange(scan.matrix) - (scan.matrix - 1) / 2) * scan.in_plane_mm
-    return np.hypot(axis[:, None], axis[None, :]) <= scan.field_mm / 2
 
 
 def _image_grid(scan: Scan, shape: tuple[int, ...], z_mm: float) -> Grid:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from myotome.phantoms.canvas import Canvas
+from myotome.phantoms.infiltration import Texture, infiltrate
 from myotome.phantoms.shoulder import (
     FAT_RANGES_PERCENT,
     GRADE_COUNTS,
@@ -19,9 +21,7 @@ from myotome.phantoms.shoulder import (
     rate,
 )
 from myotome.phantoms.shoulder.acquisition import acquire, make_sensitivity
-from myotome.phantoms.shoulder.canvas import Canvas
 from myotome.phantoms.shoulder.drawing import _height_above_tangent
-from myotome.phantoms.shoulder.infiltration import Texture, infiltrate
 from myotome.phantoms.shoulder.painting import Painting
 from myotome.phantoms.shoulder.tissues import compute_signals
 

@@ -30,7 +30,7 @@ class Shape:
 
 
 class Canvas:
-    """A plane of square pixels; shapes are given as points (N, 2) in mm, x to the back and y downwards.
+    """A plane of square pixels; shapes are given as points (N, 2) in mm along the two axes.
 
     Parameters
     ----------
