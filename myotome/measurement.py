@@ -10,7 +10,7 @@ import numpy as np
 from myotome.errors import InputError
 from myotome.structures import LabelMap
 
-__all__ = ["CaseResult", "Grading", "Measurement", "Provenance"]
+__all__ = ["CaseResult", "Grading", "Level", "Measurement", "Provenance", "Subject"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,49 @@ class Grading:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Which slice is the vertebral level that was measured, and how sure that is.
+
+    Parameters
+    ----------
+    slice_index : along the volume's own inferior-superior array axis, from 0
+    z_mm : patient height of the level (RAS+)
+    confidence : 0 to 1; ``None`` where nothing estimated it, as when a person named the slice
+    reason : how the slice was found, as a phrase for people
+    name : of the vertebra
+
+    Raises
+    ------
+    InputError
+        When the slice is negative, the height not finite, or the confidence not between 0 and 1.
+    """
+
+    slice_index: int
+    z_mm: float
+    confidence: float | None = None
+    reason: str = ""
+    name: str = "L3"
+
+    def __post_init__(self) -> None:
+        if self.slice_index < 0 or not math.isfinite(self.z_mm):
+            raise InputError(f"level {self.name} is slice {self.slice_index} at {self.z_mm} mm: slices count from 0.")
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise InputError(f"the confidence of level {self.name} is {self.confidence}: it lies between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is known of the person beside the image: height in metres, sex as ``M`` or ``F``; ``None`` is unknown."""
+
+    height_m: float | None = None
+    sex: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sex not in (None, "M", "F"):
+            raise InputError(f"the sex '{self.sex}' is not M or F: leave it out where it is neither or not known.")
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What made a result: bundle, weights, software, device, the engine and its precision, the input's identifiers."""
 
@@ -114,10 +157,15 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class CaseResult:
-    """One analysed case: the label map, what was measured on it, the case's flags, what made it, and its grading."""
+    """One analysed case: the label map, what was measured on it, the case's flags, and what made it.
+
+    ``grading`` and ``level`` are ``None`` where nothing was graded and no level was looked for.
+    """
 
     label_map: LabelMap
     measurements: tuple[Measurement, ...]
     provenance: Provenance
     flags: tuple[str, ...] = field(default=())
     grading: Grading | None = None
+    level: Level | None = None
+    subject: Subject = field(default_factory=Subject)

@@ -93,7 +93,7 @@ class MyotomeDatastore(Datastore):
         if len(kinds) > 1:
             return read_volume(source, modality=None)
         (kind,) = kinds
-        return read_volume(source, modality=kind.modality, across=kind.across)
+        return read_volume(source, **kind.reading)
 
     def grid(self, image_id: str) -> Grid:
         """The image's grid; the image is read once for it, and again when it changed."""

@@ -65,7 +65,7 @@ def make_draft(job: Draft) -> dict[str, Any]:
     segmenter = _model(job)
     kind = kind_of(segmenter.schema)
     begun = perf_counter()
-    volume = read_volume(job.source, modality=kind.modality, across=kind.across)
+    volume = read_volume(job.source, **kind.reading)
     kind.require_image(volume)
     read = perf_counter()
     label_map = segmenter.segment(volume)
@@ -107,7 +107,7 @@ def make_scores(job: Draft) -> None:
 
     segmenter = _model(job)
     kind = kind_of(segmenter.schema)
-    volume = read_volume(job.source, modality=kind.modality, across=kind.across)
+    volume = read_volume(job.source, **kind.reading)
     names = [structure.name for structure in segmenter.schema.structures]
     scores = score_probabilities(segmenter.iter_probabilities(volume, _SCORED_SLICES), names)
     with atomic_path(job.output) as temporary:

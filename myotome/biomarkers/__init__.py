@@ -1,5 +1,6 @@
 """Physical measurements of labelled structures."""
 
+from myotome.biomarkers.body_composition import measure_body_composition
 from myotome.biomarkers.fat_fraction import FatFraction, estimate_fat_fraction
 from myotome.biomarkers.muscle import measure_muscles
 from myotome.biomarkers.rotator_cuff import measure_supraspinatus
@@ -10,6 +11,7 @@ __all__ = [
     "MidsagittalPlane",
     "estimate_fat_fraction",
     "find_midsagittal_plane",
+    "measure_body_composition",
     "measure_muscles",
     "measure_supraspinatus",
 ]

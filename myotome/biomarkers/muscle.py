@@ -19,6 +19,7 @@ import numpy as np
 
 from myotome.biomarkers.coarse import make_coarse_case
 from myotome.biomarkers.flags import contrast_suspected, metal_present, thick_slices, truncation_flags
+from myotome.biomarkers.height import is_plausible_height, require_height_m
 from myotome.biomarkers.sides import find_midsagittal_plane
 from myotome.biomarkers.tally import IMAT_HU, LAMA_HU, MUSCLE_HU, NAMA_HU, Tally, count_voxels
 from myotome.errors import InputError
@@ -31,7 +32,6 @@ __all__ = ["measure_muscles"]
 HU = "[hnsf'U]"
 _CONTOUR = "whole contour"
 _MUSCLE = "contour voxels of -29..150 HU"
-_HEIGHT_M = (0.4, 2.6)
 _VOLUME_CASE_FLAGS = ("gap_between_slices", "instance_numbers_skip", "missing_slices", "thick_slices")
 _DENSITY_CASE_FLAGS = (*_VOLUME_CASE_FLAGS, "contrast_suspected", "lossy_compression", "metal", "no_value_below_zero")
 
@@ -119,7 +119,7 @@ def measure_muscles(
     flags = list(volume.acquisition.flags)
     if height_m is None and volume.acquisition.height_m is not None:
         height_m = volume.acquisition.height_m
-        if not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
+        if not is_plausible_height(height_m):
             height_m = None
             flags.append("height_implausible")
     flags += ["thick_slices"] * thick_slices(volume)
@@ -147,8 +147,7 @@ def _check(volume: Volume, label_map: LabelMap, height_m: float | None, levels: 
             f"the label map ({label_map.grid.shape}) is not on the image's grid ({volume.grid.shape}): "
             "resample it to the image by nearest neighbour."
         )
-    if height_m is not None and not _HEIGHT_M[0] <= height_m <= _HEIGHT_M[1]:
-        raise InputError(f"a height of {height_m} m is not plausible: give it in metres, such as 1.72.")
+    require_height_m(height_m)
     depth = volume.grid.shape[volume.grid.axis("IS")]
     for level, index in levels.items():
         if not 0 <= index < depth:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from myotome.geometry import Grid, Volume
+from myotome.biomarkers.orientation import compute_tilt_degrees
+from myotome.geometry import Volume
 
-__all__ = ["SIDEWAYS_DEGREES", "compute_signal_to_noise", "compute_tilt_degrees", "flag_shoulder_image"]
+__all__ = ["SIDEWAYS_DEGREES", "compute_signal_to_noise", "flag_shoulder_image"]
 
 SIDEWAYS_DEGREES = 60.0
 """Slices that are turned farther from sagittal are coronal or axial ones."""
@@ -14,16 +15,6 @@ SIDEWAYS_DEGREES = 60.0
 _OBLIQUE_DEGREES = 45.0
 _LEAST_SIGNAL_TO_NOISE = 5.0
 _MAD_TO_SD = 1.4826
-
-
-def compute_tilt_degrees(grid: Grid) -> float:
-    """Angle between the slices' normal and the patient's left-right axis: 0 for sagittal slices, 90 for axial ones.
-
-    Slices in parallel with the glenoid, as the Y-view wants them, have some 20 to 45 degrees.
-    """
-    normal = grid.affine[:3, grid.slice_axis("LR")]
-    cosine = abs(float(normal[0])) / float(np.linalg.norm(normal))
-    return float(np.degrees(np.arccos(min(1.0, cosine))))
 
 
 def compute_signal_to_noise(image: np.ndarray, mask: np.ndarray) -> float | None:

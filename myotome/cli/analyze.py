@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from myotome.cli.options import Average, HeightM, L3Label, SexOption, Slice, Vertebrae, choose_level
 from myotome.cli.progress import show_progress
 from myotome.cli.tables import print_result
 
@@ -57,13 +58,16 @@ def analyze(
     precision: Annotated[
         Precision, typer.Option("--precision", help="bfloat16 and float16 are faster where the hardware has them.")
     ] = Precision.float32,
-    height_m: Annotated[
-        float | None, typer.Option("--height-m", min=0.4, max=2.6, help="Height in metres, for indices.")
-    ] = None,
+    height_m: HeightM = None,
+    sex: SexOption = None,
+    slice_index: Slice = None,
+    vertebrae: Vertebrae = None,
+    l3_label: L3Label = None,
+    average: Average = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON, and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Segment a scan by a bundle and measure what it finds: muscles on chest CT, the supraspinatus on shoulder MR.
+    """Segment a scan by a bundle and measure what it finds: muscles on chest CT, muscle at L3, the supraspinatus.
 
     The bundle decides what is read and measured; `myotome info` lists those that are here. A bundle with a classifier
     also grades, and its report shows what the grade was made of.
@@ -71,11 +75,16 @@ def analyze(
     Leaves labels.nii.gz, segmentation.dcm, measurements.dcm, .csv and .json, overview.png and report.html in the
     output folder, all of them or none. From NIfTI, which has no patient to refer to, the two DICOM files are left out.
 
+    --slice, --vertebrae, --l3-label and --average are for a bundle that measures the level of L3: it finds L3 by itself
+    unless it is told.
+
     An engine is compared with PyTorch eager on a phantom the first time it is used, which takes some seconds.
 
     Example: myotome analyze chest_ct/ --bundle respiratory_muscle_ct_segmentation -o result
 
     Example: myotome analyze shoulder_mr/ --bundle supraspinatus_mri_classification -o result
+
+    Example: myotome analyze abdomen_ct/ --bundle l3_muscle_ct_segmentation --average --height-m 1.72 -o result
     """
     from myotome.resources import bundle_root
 
@@ -85,7 +94,8 @@ def analyze(
         from myotome.pipeline import AnalysisRequest, require_writable
         from myotome.pipeline import analyze as run
 
-        request = AnalysisRequest(source, output, overwrite, series_uid, height_m)
+        level = choose_level(slice_index, vertebrae, l3_label, average)
+        request = AnalysisRequest(source, output, overwrite, series_uid, height_m, sex, level)
         require_writable(output, overwrite)
         from myotome.inference import BundleSegmenter
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from myotome.cohort.clusters import ClusterOptions
     from myotome.cohort.run import RunRequest, RunSummary
 
-__all__ = ["SeriesChoice", "cohort", "compare", "export", "query", "retry", "run", "status"]
+__all__ = ["SeriesChoice", "cohort", "compare", "describe_cluster", "export", "query", "retry", "run", "status"]
 
 _FAILED = 6
 _SHOWN_FAILURES = 10
@@ -121,7 +121,7 @@ def run(
     from myotome.cohort.run import Shard
     from myotome.cohort.sources import SourceOptions
 
-    cluster = _describe_cluster(output, jobs, threads, memory_gb, scheduler, (slurm, slurm_option, slurm_minutes))
+    cluster = describe_cluster(output, jobs, threads, memory_gb, scheduler, (slurm, slurm_option, slurm_minutes))
     recipe = {"root": bundle, "device": device.value, "engine": engine.value, "precision": precision.value}
     names = tuple(name.strip() for name in outputs.split(",") if name.strip())
     request = _make_request(
@@ -165,7 +165,7 @@ def retry(
         recipe["bundle"],
         finding=SourceOptions(**recipe["finding"]),
         analysis=AnalysisOptions(**{**recipe["analysis"], "outputs": tuple(recipe["analysis"]["outputs"])}),
-        cluster=_describe_cluster(output, jobs, threads, memory_gb, None, (False, None, 0)),
+        cluster=describe_cluster(output, jobs, threads, memory_gb, None, (False, None, 0)),
         redo=("failed", "refused") if refused else ("failed",),
         timeout_s=None if timeout_min is None else 60 * timeout_min,
     )
@@ -262,7 +262,7 @@ cohort.command()(quality)
 cohort.command()(serve)
 
 
-def _describe_cluster(
+def describe_cluster(
     output: Path,
     jobs: int,
     threads: int | None,
@@ -270,6 +270,18 @@ def _describe_cluster(
     scheduler: str | None,
     slurm: tuple[bool, list[str] | None, int],
 ) -> ClusterOptions:
+    """Where work is done, from the options of a command.
+
+    Parameters
+    ----------
+    output : folder of the work, whose ``private`` part takes what SLURM's workers say
+    slurm : whether SLURM is asked for the workers, options of sbatch, and walltime in minutes
+
+    Raises
+    ------
+    InputError
+        When options exclude each other, or one is missing.
+    """
     from myotome.cohort.clusters import ClusterOptions
 
     wanted, directives, minutes = slurm

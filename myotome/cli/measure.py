@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from myotome.cli.options import Average, HeightM, L3Label, SexOption, Slice, Vertebrae, choose_level
 from myotome.cli.tables import print_result
 
 if TYPE_CHECKING:
@@ -36,32 +37,52 @@ def measure(
     series_uid: Annotated[
         str | None, typer.Option("--series-uid", help="DICOM series to take when there are several.")
     ] = None,
-    height_m: Annotated[
-        float | None, typer.Option("--height-m", min=0.4, max=2.6, help="Height in metres, for indices.")
-    ] = None,
+    height_m: HeightM = None,
+    sex: SexOption = None,
+    slice_index: Slice = None,
+    vertebrae: Vertebrae = None,
+    l3_label: L3Label = None,
+    average: Average = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON, and nothing else.")] = False,
 ) -> None:
     """Measure a label map, such as one that a reader has corrected, by the same code as analyze.
 
     Labels of respiratory_muscle_ct: 1 pectoralis, 2 erector spinae, 3 intercostal, 4 other muscle; of
     supraspinatus_mri, drawn in one slice: 1 supraspinatus, 2 rest of the supraspinous fossa, 3 scapular spine,
-    4 coracoid process. With -o the same files are left as analyze leaves.
+    4 coracoid process; of l3_muscle_ct, drawn in one slice or a few: 1 skeletal muscle, 2 subcutaneous fat,
+    3 visceral fat, 4 intermuscular fat. With -o the same files are left as analyze leaves.
+
+    Of labels at L3 every labelled slice is measured and the mean given, unless --slice or --vertebrae says which one
+    is L3; --average takes its two neighbours as well.
 
     Example: myotome measure chest_ct/ result/labels.nii.gz -o measured
 
     Example: myotome measure shoulder_mr/ labels.nii.gz --bundle supraspinatus_mri_classification -o measured
+
+    Example: myotome measure abdomen_ct/ labels.nii.gz --schema l3_muscle_ct --slice 47 --sex F --height-m 1.68
     """
     from myotome.io import read_label_map, read_volume
     from myotome.io.tables import write_measurements_json
-    from myotome.pipeline import kind_of, measure_label_map, require_writable, write_case
+    from myotome.pipeline import (
+        CaseDetails,
+        Subject,
+        keep_chosen_level,
+        kind_of,
+        measure_label_map,
+        require_writable,
+        write_case,
+    )
 
+    choice = choose_level(slice_index, vertebrae, l3_label, average)
+    person = Subject(height_m, sex)
     if output is not None:
         require_writable(output, overwrite)
     meaning, grader = _open(schema, bundle)
     kind = kind_of(meaning)
-    volume = read_volume(image, series_uid=series_uid, modality=kind.modality, across=kind.across)
-    label_map = read_label_map(labels, meaning)
-    result = measure_label_map(volume, label_map, grader=grader, source=image, height_m=height_m)
+    volume = read_volume(image, series_uid=series_uid, **kind.reading)
+    label_map, level = keep_chosen_level(read_label_map(labels, meaning), volume, choice)
+    details = CaseDetails(person, level)
+    result = measure_label_map(volume, label_map, grader=grader, source=image, details=details)
     if output is not None:
         write_case(output, volume, result, overwrite=overwrite)
     if not as_json:

@@ -66,17 +66,23 @@ def make_result_table(result: CaseResult) -> Table:
 
 
 def _make_list(result: CaseResult) -> Table:
+    from myotome.biomarkers.cutoffs import compare_with_cutoffs
     from myotome.report.measure_names import name_measure, name_unit
 
+    whole = [row for row in result.measurements if row.slice_index is None]
+    cutoffs = compare_with_cutoffs(whole, result.label_map.schema.name, result.subject.sex)
+    beside = {row.measure: one.describe(row.value).replace(one.unit, name_unit(one.unit)) for row, one in cutoffs}
     table = Table("structure", "measure", Column("value", justify="right"), "unit", Column("95 %", justify="right"))
+    if beside:
+        table.add_column("reference")
     for structure in result.label_map.schema.structures:
-        for row in result.measurements:
+        for row in whole:
             if row.structure == structure.name:
                 interval = "" if row.lower is None or row.upper is None else f"{row.lower:.1f} to {row.upper:.1f}"
-                whole = row.unit == "1" and float(row.value or 0).is_integer()
-                digits = 0 if whole else 2 if row.unit == "1" else 1
-                unit = name_unit(row.unit)
-                table.add_row(structure.title, name_measure(row), _format(row, digits), unit, interval)
+                is_number = row.unit == "1" and float(row.value or 0).is_integer()
+                digits = 0 if is_number else 2 if row.unit == "1" else 1
+                cells = [structure.title, name_measure(row), _format(row, digits), name_unit(row.unit), interval]
+                table.add_row(*cells, *([beside.get(row.measure, "")] if beside else []))
     return table
 
 
@@ -96,13 +102,13 @@ def make_warnings(result: CaseResult) -> list[str]:
 
 def _places_by_measure(result: CaseResult) -> dict[str, list[str]]:
     """Flags of structures without sides, and the measures that carry them."""
-    from myotome.report.measure_names import name_measure
+    from myotome.report.measure_names import name_in_sentence
 
     unsided = {structure.name for structure in result.label_map.schema.structures if not structure.sided}
     places: dict[str, list[str]] = {}
     for row in result.measurements:
-        for flag in row.flags if row.structure in unsided else ():
-            places.setdefault(flag, []).append(name_measure(row).lower())
+        for flag in row.flags if row.structure in unsided and row.slice_index is None else ():
+            places.setdefault(flag, []).append(name_in_sentence(row))
     return places
 
 

@@ -26,7 +26,7 @@ from myotome.io.archive import unpacked
 from myotome.io.dicom_index import index_file, read_texts
 from myotome.io.tables import make_rows
 from myotome.measurement import CaseResult, Provenance
-from myotome.pipeline import CaseKind, kind_of, measure_label_map
+from myotome.pipeline import CaseDetails, CaseKind, Subject, kind_of, measure_label_map
 from myotome.store import CaseRecord, CohortFolder, make_measurement_table
 from myotome.store.folder import write_tables
 from myotome.store.identifiers import Pseudonyms, scrub
@@ -151,7 +151,8 @@ class Analyst:
         label_map = segmenter.segment(nameless)
         uncertainty = self._uncertainty(segmenter, nameless, label_map.schema)
         timer.lap("segment_s")
-        result = measure_label_map(nameless, label_map, segmenter=segmenter, height_m=case.person.height_m)
+        details = CaseDetails(Subject(case.person.height_m, case.person.sex))
+        result = measure_label_map(nameless, label_map, segmenter=segmenter, details=details)
         result = replace(result, provenance=_without_traces(result.provenance, segmenter))
         table = make_measurement_table(case.case_id, make_rows(result, nameless))
         timer.lap("measure_s")
@@ -331,10 +332,10 @@ def _vanished(case: CaseSource) -> bool:
 def _read(case: CaseSource, kind: CaseKind) -> Volume:
     with _fetched(case) as files:
         if case.kind != "dicom" and len(files) == 1:
-            return read_volume(files[0], modality=kind.modality, across=kind.across)
+            return read_volume(files[0], **kind.reading)
         from myotome.io.dicom_series import SeriesWish, read_dicom_files
 
-        return read_dicom_files(files, SeriesWish(kind.modality, kind.across, case.series_uid))
+        return read_dicom_files(files, SeriesWish(**kind.reading, series_uid=case.series_uid))
 
 
 @contextmanager

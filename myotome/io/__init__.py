@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from myotome.errors import InputError
 from myotome.geometry import Grid, Volume
@@ -18,8 +19,22 @@ def _is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith(_NIFTI_SUFFIXES)
 
 
+class _Wish(NamedTuple):
+    """What is asked of an image."""
+
+    series_uid: str | None
+    modality: str | None
+    across: str
+    single_slice: bool
+
+
 def read_volume(
-    path: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+    path: Path | str,
+    *,
+    series_uid: str | None = None,
+    modality: str | None = "CT",
+    across: str = "IS",
+    single_slice: bool = False,
 ) -> Volume:
     """Read an image from a DICOM folder, a zip of one, NIfTI, or one DICOM file (multi-frame, or its whole series).
 
@@ -30,47 +45,48 @@ def read_volume(
     modality : ``"CT"`` or ``"MR"``; ``None`` for whichever it is. NIfTI does not say: it is taken for what is asked
         for, and with ``None`` for a CT when it has values below -200.
     across : the direction in which the wanted slices follow each other; see `myotome.io.dicom_series.SeriesWish`
+    single_slice : take a CT of one or two slices, too; a volume has three or more
 
     Raises
     ------
     InputError
         When there is nothing there, it is not an image, or it cannot be measured; the sentence says which.
     """
-    path = Path(path)
+    path, wish = Path(path), _Wish(series_uid, modality, across, single_slice)
     try:
         if path.is_dir():
-            return _read_folder(path, series_uid, modality, across)
+            return _read_folder(path, wish)
         if not path.is_file():
             raise InputError(f"there is nothing at '{path}': check the path.")
-        return _read_file(path, series_uid, modality, across)
+        return _read_file(path, wish)
     except PermissionError as error:
         raise InputError(f"'{path.name}' may not be read: ask for permission, or copy it elsewhere.") from error
 
 
-def _read_folder(folder: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
+def _read_folder(folder: Path, wish: _Wish) -> Volume:
     from myotome.io.dicom_series import read_dicom_series
 
-    return read_dicom_series(folder, series_uid=series_uid, modality=modality, across=across)
+    return read_dicom_series(folder, **wish._asdict())
 
 
-def _read_file(path: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
+def _read_file(path: Path, wish: _Wish) -> Volume:
     from zipfile import is_zipfile
 
     if path.suffix.lower() == ".zip" or (not _is_nifti_name(path) and is_zipfile(path)):
-        return _read_archive(path, series_uid, modality, across)
+        return _read_archive(path, wish)
     if not _is_nifti_name(path):
         from myotome.io.dicom_files import is_dicom
 
         if is_dicom(path):
             from myotome.io.dicom_series import read_dicom_file
 
-            return read_dicom_file(path, series_uid=series_uid, modality=modality, across=across)
+            return read_dicom_file(path, **wish._asdict())
     from myotome.io.nifti import read_nifti
 
-    return read_nifti(path, modality=modality)
+    return read_nifti(path, modality=wish.modality, flat=wish.single_slice)
 
 
-def _read_archive(path: Path, series_uid: str | None, modality: str | None, across: str) -> Volume:
+def _read_archive(path: Path, wish: _Wish) -> Volume:
     """A zip holds a DICOM series, or one NIfTI image."""
     from myotome.io.archive import unpacked
 
@@ -83,9 +99,9 @@ def _read_archive(path: Path, series_uid: str | None, modality: str | None, acro
         if images:
             from myotome.io.nifti import read_nifti
 
-            return read_nifti(images[0], modality=modality)
+            return read_nifti(images[0], modality=wish.modality, flat=wish.single_slice)
         try:
-            return _read_folder(folder, series_uid, modality, across)
+            return _read_folder(folder, wish)
         except InputError as error:
             raise type(error)(str(error).replace(folder.name, path.name)) from error
 

@@ -65,6 +65,12 @@ _PRIVATE = {
     "goutallier_grade": ("GOUTALLIER", "Goutallier grade of fatty infiltration"),
     "grade_probability": ("PROBABILITY", "Probability of Goutallier"),
     "positive_probability": ("POSITIVE", "Probability of the positive answer to definition"),
+    "nama_share_of_sma": ("NAMA_OF_SMA", "Share of normal attenuation muscle in the muscle area"),
+    "lama_share_of_sma": ("LAMA_OF_SMA", "Share of low attenuation muscle in the muscle area"),
+    "visceral_per_subcutaneous": ("VAT_PER_SAT", "Visceral per subcutaneous fat area"),
+    "l3_slice": ("L3_SLICE", "Index of the slice of L3, from 0"),
+    "l3_confidence": ("L3_CONFIDENCE", "Confidence that the slice is L3"),
+    "slices_measured": ("SLICES_MEASURED", "Number of slices that were measured"),
     "area_per_height2": ("AREA_PER_HEIGHT2", "Area per squared body height"),
 }
 _PUBLIC = {
@@ -72,11 +78,24 @@ _PUBLIC = {
     "muscle_volume": _VOLUME,
     "area": _AREA,
     "muscle_area": _AREA,
+    "nama_area": _AREA,
+    "lama_area": _AREA,
+    "imat_area": _AREA,
+    "fat_area": _AREA,
     "density": _ATTENUATION,
     "contour_density": _ATTENUATION,
 }
-_IN_MUSCLE_RANGE = {"muscle_volume", "muscle_area", "density"}
-_METHODS = {True: ("MUSCLE_RANGE", "Contour voxels of -29 to 150 HU"), False: ("WHOLE_CONTOUR", "Whole contour")}
+_MUSCLE_RANGE = ("MUSCLE_RANGE", "Contour voxels of -29 to 150 HU")
+_METHODS = {
+    "muscle_volume": _MUSCLE_RANGE,
+    "muscle_area": _MUSCLE_RANGE,
+    "density": _MUSCLE_RANGE,
+    "nama_area": ("NAMA_RANGE", "Contour voxels of 30 to 150 HU"),
+    "lama_area": ("LAMA_RANGE", "Contour voxels of -29 to 29 HU"),
+    "imat_area": ("FAT_RANGE", "Contour voxels of -190 to -30 HU"),
+    "fat_area": ("FAT_RANGE", "Contour voxels of -190 to -30 HU"),
+}
+_WHOLE_CONTOUR = ("WHOLE_CONTOUR", "Whole contour")
 _UNITS = {
     "mL": "milliliter",
     "cm2": "square centimeter",
@@ -115,7 +134,7 @@ def method_code(measurement: Measurement) -> Code | None:
     """Which voxels were measured, for the measures whose public code does not say; of MR, how."""
     if measurement.measure not in _PUBLIC:
         return None
-    return private_code(*_METHODS[measurement.measure in _IN_MUSCLE_RANGE])
+    return private_code(*_METHODS.get(measurement.measure, _WHOLE_CONTOUR))
 
 
 def unit_code(unit: str) -> Code:

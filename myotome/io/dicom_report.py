@@ -119,7 +119,8 @@ def _make_groups(result: CaseResult, segmentation: highdicom.seg.Segmentation) -
         segment = ReferencedSegment.from_segmentation(segmentation, segment_number=numbers[structure.name])
         for side in ("right", "left", "both"):
             rows = [m for m in result.measurements if (m.structure, m.side) == (structure.name, side)]
-            measurements = [_make_measurement(row) for row in rows if _is_reported(row)]
+            level = None if result.level is None else result.level.name
+            measurements = [_make_measurement(row, row.level or level) for row in rows if _is_reported(row)]
             if measurements:
                 groups.append(_make_group(structure, side, segment, (rows, measurements), result.provenance))
     return groups
@@ -131,14 +132,14 @@ def _is_reported(row: Measurement) -> bool:
     return row.level in VERTEBRAE if row.level is not None else row.slice_index is None
 
 
-def _make_measurement(row: Measurement) -> highdicom.sr.Measurement:
+def _make_measurement(row: Measurement, level: str | None) -> highdicom.sr.Measurement:
     return highdicom.sr.Measurement(
         name=measure_code(row),
         value=float(f"{row.value:.6g}"),
         unit=unit_code(row.unit),
         derivation=STATISTICS.get(row.statistic),
         method=method_code(row),
-        finding_sites=[FindingSite(VERTEBRAE[row.level])] if row.level else None,
+        finding_sites=[FindingSite(VERTEBRAE[level])] if level in VERTEBRAE else None,
     )
 
 

@@ -75,15 +75,22 @@ class SeriesWish:
     modality : ``"CT"`` or ``"MR"``; ``None`` takes what is there, CT before MR
     across : the direction that the slices follow each other in, such as ``"IS"`` for axial ones; a preference
     series_uid : the one to take, where it is known
+    single_slice : a CT of one or two slices is taken, too
     """
 
     modality: str | None = "CT"
     across: str = "IS"
     series_uid: str | None = None
+    single_slice: bool = False
 
 
 def read_dicom_series(
-    folder: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+    folder: Path | str,
+    *,
+    series_uid: str | None = None,
+    modality: str | None = "CT",
+    across: str = "IS",
+    single_slice: bool = False,
 ) -> Volume:
     """Read one series from a folder: files at any depth, told by content, in any order, compressed or multi-frame.
 
@@ -93,12 +100,13 @@ def read_dicom_series(
     5 mm), thinner slice distance. Two series that tie are refused, and so are series of two patients or studies. What
     was chosen and left out is in ``acquisition.flags`` (``series_chosen:...``, ``series_left_out:...``).
 
-    A CT has three slices or more and says how its values become Hounsfield units. An MR image may be one slice; its
-    values are taken as they are, and the flag ``eight_bit`` says that it holds 256 values at most.
+    A CT has three slices or more, unless a single one is wanted, and says how its values become Hounsfield units. An
+    MR image may be one slice; its values are taken as they are, and the flag ``eight_bit`` says that it holds 256
+    values at most.
 
     Parameters
     ----------
-    modality, across, series_uid : as `SeriesWish` takes them
+    modality, across, series_uid, single_slice : as `SeriesWish` takes them
 
     Returns
     -------
@@ -114,11 +122,16 @@ def read_dicom_series(
         The slices are not one regular, straight volume (see `arrange_frames`).
     """
     folder = Path(folder)
-    return _read(folder.name, iter_headers(folder), SeriesWish(modality, across, series_uid))
+    return _read(folder.name, iter_headers(folder), SeriesWish(modality, across, series_uid, single_slice))
 
 
 def read_dicom_file(
-    path: Path | str, *, series_uid: str | None = None, modality: str | None = "CT", across: str = "IS"
+    path: Path | str,
+    *,
+    series_uid: str | None = None,
+    modality: str | None = "CT",
+    across: str = "IS",
+    single_slice: bool = False,
 ) -> Volume:
     """Read one DICOM file: the volume it holds when it is multi-frame, else the whole series it is a slice of.
 
@@ -130,8 +143,10 @@ def read_dicom_file(
     wanted = IMAGE_CLASSES[modality] if modality else set.union(*IMAGE_CLASSES.values())
     if int(header.get("NumberOfFrames") or 1) == 1 and header.get("SOPClassUID") in wanted:
         uid = series_uid or str(header.get("SeriesInstanceUID") or "")
-        return read_dicom_series(path.parent, series_uid=uid, modality=modality, across=across)
-    return _read(path.name, headers, SeriesWish(modality, across, series_uid))
+        return read_dicom_series(
+            path.parent, series_uid=uid, modality=modality, across=across, single_slice=single_slice
+        )
+    return _read(path.name, headers, SeriesWish(modality, across, series_uid, single_slice))
 
 
 def read_dicom_files(paths: Iterable[Path | str], wish: SeriesWish | None = None, *, name: str = "the study") -> Volume:
@@ -151,7 +166,8 @@ def _read(name: str, headers: Iterable[tuple[Path, Dataset]], wish: SeriesWish) 
     if modality is None:
         headers = list(headers)
         modality = _modality_of(header for _, header in headers)
-    every = _find_series(name, headers, modality)
+    fewest = 1 if wish.single_slice else _FEWEST_SLICES[modality]
+    every = _find_series(name, headers, modality, fewest)
     chosen = _select(every, wish)
     if chosen.refusal is not None:
         raise chosen.refusal
@@ -174,7 +190,7 @@ def _text(value: Any) -> str:
     return "/".join(str(word).strip() for word in words)
 
 
-def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: str) -> list[_Series]:
+def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: str, fewest: int) -> list[_Series]:
     """Every series of the modality with enough slices, each through the gate."""
     groups: dict[str, list[Frame]] = {}
     others: Counter[str] = Counter()
@@ -193,18 +209,18 @@ def _find_series(name: str, headers: Iterable[tuple[Path, Dataset]], modality: s
                 localizers += 1
             else:
                 groups.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append(frame)
-    series = [_Series(uid, frames) for uid, frames in groups.items() if len(frames) >= _FEWEST_SLICES[modality]]
+    series = [_Series(uid, frames) for uid, frames in groups.items() if len(frames) >= fewest]
     if not series:
-        raise _nothing_to_read(name, modality, groups, others, localizers)
+        raise _nothing_to_read(name, (modality, fewest), groups, others, localizers)
     return [_through_gate(one) for one in series]
 
 
 def _nothing_to_read(
-    name: str, modality: str, groups: dict[str, list[Frame]], others: Counter[str], localizers: int
+    name: str, wanted: tuple[str, int], groups: dict[str, list[Frame]], others: Counter[str], localizers: int
 ) -> InputError:
+    modality, fewest = wanted
     if groups or localizers:
         count = localizers or max(len(frames) for frames in groups.values())
-        fewest = _FEWEST_SLICES[modality]
         needed = f"at least {fewest} parallel slices are needed): give the axial series itself."
         if fewest == 1:
             needed = "one slice or more is needed): give the series itself."
@@ -370,6 +386,7 @@ def _read_acquisition(series: _Series) -> Acquisition:
         contrast_agent=text("ContrastBolusAgent"),
         manufacturer=text("Manufacturer"),
         height_m=height_m,
+        sex=sex if (sex := str(header.get("PatientSex") or "")) in ("M", "F") else None,
         reconstruction_diameter_mm=number("ReconstructionDiameter"),
         body_part=read_body_part(body_words),
         weighting=read_weighting(words, echo_ms, number("RepetitionTime")) if mr else None,

@@ -104,7 +104,7 @@ def _common_header(volume: Volume, array: np.ndarray, affine: np.ndarray, seed: 
             "PatientName": f"PHANTOM^{subject}",
             "PatientID": subject,
             "PatientBirthDate": "",
-            "PatientSex": "O",
+            "PatientSex": acquisition.sex or "O",
             "PatientPosition": "HFS",
             "StudyInstanceUID": make_uid("study", subject, seed),
             "SeriesInstanceUID": make_uid("series", subject, digest),

@@ -17,7 +17,7 @@ from myotome.geometry import Acquisition, Grid, Volume
 from myotome.io.atomic import atomic_path
 from myotome.structures import LabelMap, LabelSchema
 
-__all__ = ["read_nifti", "read_nifti_label_map", "write_nifti", "write_nifti_label_map"]
+__all__ = ["read_nifti", "read_nifti_label_map", "read_nifti_labels", "write_nifti", "write_nifti_label_map"]
 
 _DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
 _MILLIMETRE_CODES = (0, 2)  # xyzt_units & 7: unknown (read as mm, as every reader does) and mm
@@ -168,12 +168,13 @@ def _load(path: Path | str, fewest_axes: int = 3) -> tuple[np.ndarray, Grid]:
     return array, grid
 
 
-def read_nifti(path: Path | str, *, modality: str | None = "CT") -> Volume:
+def read_nifti(path: Path | str, *, modality: str | None = "CT", flat: bool = False) -> Volume:
     """Read one NIfTI image (``.nii`` or ``.nii.gz``) with its rescale applied.
 
     Parameters
     ----------
     modality : what it is, which the file does not say; with ``None`` a CT when it has values below -200, or else MR
+    flat : take a CT slice that was written without its third axis; of MR one always is
 
     Returns
     -------
@@ -189,7 +190,7 @@ def read_nifti(path: Path | str, *, modality: str | None = "CT") -> Volume:
     GeometryError
         When it is not 3-D, or its spacing or affine cannot be right (zero, negative, contradictory, sheared, unset).
     """
-    array, grid = _load(path, 3 if modality == "CT" else 2)
+    array, grid = _load(path, 3 if modality == "CT" and not flat else 2)
     if modality is None:
         modality = "CT" if array.min() < _AIR_BELOW_HU else "MR"
     flags = ("no_value_below_zero",) if modality == "CT" and array.min() >= 0 else ()
@@ -205,13 +206,13 @@ def _is_eight_bit(array: np.ndarray) -> bool:
     return bool(array.min() == 0 and array.max() == _LARGEST_BYTE and np.array_equal(array, np.rint(array)))
 
 
-def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
-    """Read a label map; values must be whole numbers that the schema knows.
+def read_nifti_labels(path: Path | str) -> tuple[np.ndarray, Grid]:
+    """Read a label map of any numbering, such as another program's: (X, Y, Z) uint8 labels and their grid.
 
     Raises
     ------
     InputError, GeometryError
-        As `read_nifti`, and when a voxel is not a whole number from 0 to 255 or not in the schema.
+        As `read_nifti`, and when a voxel is not a whole number from 0 to 255.
     """
     array, grid = _load(path, 2)
     labels = array.astype(np.uint8)
@@ -219,7 +220,18 @@ def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
         raise InputError(
             f"'{Path(path).name}' is not a label map: it holds values that are not whole numbers from 0 to 255."
         )
-    return LabelMap(labels, grid, schema)
+    return labels, grid
+
+
+def read_nifti_label_map(path: Path | str, schema: LabelSchema) -> LabelMap:
+    """Read a label map; values must be whole numbers that the schema knows.
+
+    Raises
+    ------
+    InputError, GeometryError
+        As `read_nifti_labels`, and when a voxel's label is not in the schema.
+    """
+    return LabelMap(*read_nifti_labels(path), schema)
 
 
 def _write(path: Path | str, array: np.ndarray, grid: Grid) -> None:

@@ -146,7 +146,7 @@ def _grading_table(grading: Grading) -> dict[str, Any]:
 
 
 def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume) -> None:
-    """Write provenance, acquisition, flags and the rows of the long table (unknown is ``null``), and a grading.
+    """Write provenance, acquisition, flags and the rows of the long table (unknown is ``null``), a grading, a level.
 
     Raises
     ------
@@ -163,6 +163,9 @@ def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume
     }
     if result.grading is not None:
         document["grading"] = _grading_table(result.grading)
+    if result.level is not None:
+        document["level"] = asdict(result.level) | {"z_mm": _rounded(result.level.z_mm)}
+        document["subject"] = asdict(result.subject)
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from myotome.geometry import Grid, Volume, reorient
+from myotome.biomarkers.height import is_plausible_height, require_height_m
+from myotome.geometry import Volume
 from myotome.io import read_volume
-from myotome.measurement import CaseResult
-from myotome.pipeline.kind import Subject
+from myotome.measurement import CaseResult, Level, Subject
+from myotome.pipeline.axes import in_axis_order
+from myotome.pipeline.kind import Findings
 from myotome.pipeline.kinds import kind_of
+from myotome.pipeline.level import LevelChoice, require_level_segmenter, segment_at
 from myotome.pipeline.outputs import require_writable, write_case
 from myotome.pipeline.provenance import make_provenance
 from myotome.structures import LabelMap
@@ -21,7 +22,7 @@ from myotome.structures import LabelMap
 if TYPE_CHECKING:
     from myotome.inference import Grader, Segmenter
 
-__all__ = ["AnalysisRequest", "analyze", "in_axis_order", "measure_label_map"]
+__all__ = ["AnalysisRequest", "CaseDetails", "analyze", "measure_label_map"]
 
 Progress = Callable[[str, float], None]
 
@@ -37,6 +38,13 @@ class AnalysisRequest:
     overwrite : replace an earlier result in ``output``
     series_uid : which DICOM series to take when the source holds several
     height_m : the person's height in metres, for indices; the DICOM header's when ``None``
+    sex : ``M`` or ``F``, for reference values; the DICOM header's when ``None``
+    level : which slice is measured, for a bundle that labels one vertebral level
+
+    Raises
+    ------
+    InputError
+        When the height is not a person's in metres, or the sex is neither.
     """
 
     source: Path
@@ -44,10 +52,22 @@ class AnalysisRequest:
     overwrite: bool = False
     series_uid: str | None = None
     height_m: float | None = None
+    sex: str | None = None
+    level: LevelChoice = field(default_factory=LevelChoice)
 
     def __post_init__(self) -> None:
+        require_height_m(self.height_m)
+        Subject(self.height_m, self.sex)
         object.__setattr__(self, "source", Path(self.source))
         object.__setattr__(self, "output", Path(self.output))
+
+
+@dataclass(frozen=True)
+class CaseDetails:
+    """What is known of a case beside image and labels: of the person, and which slice is the level that is labelled."""
+
+    person: Subject = field(default_factory=Subject)
+    level: Level | None = None
 
 
 def analyze(request: AnalysisRequest, segmenter: Segmenter, progress: Progress | None = None) -> CaseResult:
@@ -74,13 +94,16 @@ def analyze(request: AnalysisRequest, segmenter: Segmenter, progress: Progress |
     report = progress or (lambda step, share: None)
     kind = kind_of(segmenter.schema)
     require_writable(request.output, request.overwrite)
+    if request.level.given:
+        require_level_segmenter(segmenter)
     report("reading", 0.0)
-    volume = read_volume(request.source, series_uid=request.series_uid, modality=kind.modality, across=kind.across)
+    volume = read_volume(request.source, series_uid=request.series_uid, **kind.reading)
     kind.require_image(volume)
     report("segmenting", 0.0)
-    label_map = segmenter.segment(volume)
+    label_map, level = segment_at(segmenter, volume, request.level)
     report("measuring", 0.0)
-    result = measure_label_map(volume, label_map, segmenter=segmenter, source=request.source, height_m=request.height_m)
+    details = CaseDetails(Subject(request.height_m, request.sex), level)
+    result = measure_label_map(volume, label_map, segmenter=segmenter, source=request.source, details=details)
     report("writing", 0.0)
     write_case(request.output, volume, result, overwrite=request.overwrite)
     report("writing", 1.0)
@@ -94,7 +117,7 @@ def measure_label_map(
     segmenter: Segmenter | None = None,
     grader: Grader | None = None,
     source: Path | str = "",
-    height_m: float | None = None,
+    details: CaseDetails | None = None,
 ) -> CaseResult:
     """Measure the structures of a label map on its image, and grade them where the bundle does.
 
@@ -105,7 +128,7 @@ def measure_label_map(
     segmenter : what made the label map; ``None`` when it came from elsewhere, such as a reader's correction
     grader : what grades the labelled region; the segmenter, when it can, if ``None``
     source : where the image came from; only its last part is kept, for the provenance
-    height_m : the person's height in metres; the header's when ``None``
+    details : what is known beside the image; of the rest the header and the segmenter are asked
 
     Returns
     -------
@@ -121,16 +144,19 @@ def measure_label_map(
     kind = kind_of(label_map.schema)
     kind.require_image(volume)
     label_map = in_axis_order(label_map, volume.grid)
-    grade = getattr(grader or segmenter, "grade", None)
+    grade, locate = getattr(grader or segmenter, "grade", None), getattr(segmenter, "locate", None)
     grading = grade(volume, label_map) if grade is not None else None
-    measurements, flags = kind.measure(volume, label_map, Subject(height_m), grading)
+    details = details or CaseDetails()
+    level = locate(volume, label_map) if details.level is None and locate is not None else details.level
+    subject = _describe_subject(details.person, volume)
+    measurements, flags = kind.measure(volume, label_map, subject, Findings(grading, level))
     provenance = make_provenance(volume, label_map, segmenter, Path(source).name, grader=grader)
-    return CaseResult(label_map, measurements, provenance, flags, grading)
+    return CaseResult(label_map, measurements, provenance, flags, grading, level, subject)
 
 
-def in_axis_order(label_map: LabelMap, grid: Grid) -> LabelMap:
-    """The same label map with its axes permuted and flipped to those of a grid."""
-    if label_map.grid.axis_codes == grid.axis_codes:
-        return label_map
-    array, affine = reorient(label_map.array, label_map.grid.affine, "".join(grid.axis_codes))
-    return LabelMap(np.ascontiguousarray(array), Grid(array.shape, affine), label_map.schema)
+def _describe_subject(person: Subject, volume: Volume) -> Subject:
+    """What is known of a person, or else what the header says where that can be true."""
+    height_m, acquisition = person.height_m, volume.acquisition
+    if height_m is None and acquisition.height_m is not None and is_plausible_height(acquisition.height_m):
+        height_m = acquisition.height_m
+    return Subject(height_m, person.sex or acquisition.sex)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from myotome.geometry import Volume
-from myotome.measurement import CaseResult, Grading, Measurement
+from myotome.measurement import CaseResult, Grading, Level, Measurement, Subject
 from myotome.structures import LabelMap
 
-__all__ = ["CaseKind", "Subject"]
+__all__ = ["CaseKind", "Findings", "Subject"]
 
 Picture = Callable[[Path, Volume, CaseResult], None]
 Page = Callable[[Path, Volume, CaseResult, Path | None], None]
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is known of the person beside the image; the header's height is taken when there is none here."""
+class Findings:
+    """What a segmenter says of a case beside its label map: a grading, and which slice is the level it labelled."""
 
-    height_m: float | None = None
+    grading: Grading | None = None
+    level: Level | None = None
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,25 @@ class CaseKind:
     schema : name of the label schema
     modality : of its images, ``"CT"`` or ``"MR"``
     require_image : refuses, in a sentence, an image that cannot be such a case
-    measure : rows and the case's flags; the grading is ``None`` where nothing was graded
+    measure : rows and the case's flags, from image, labels, person and what the segmenter found beside the labels
     write_overview, write_report, write_thumbnail : pictures and page for a reader
     across : the direction in which its slices follow each other: ``"IS"`` for axial ones, ``"LR"`` for sagittal
+    one_level : its labels belong to one vertebral level, which a person may name
     """
 
     schema: str
     modality: str
     require_image: Callable[[Volume], None] = field(repr=False)
-    measure: Callable[[Volume, LabelMap, Subject, Grading | None], tuple[tuple[Measurement, ...], tuple[str, ...]]] = (
-        field(repr=False)
+    measure: Callable[[Volume, LabelMap, Subject, Findings], tuple[tuple[Measurement, ...], tuple[str, ...]]] = field(
+        repr=False
     )
     write_overview: Picture = field(repr=False)
     write_report: Page = field(repr=False)
     write_thumbnail: Picture = field(repr=False)
     across: str = "IS"
+    one_level: bool = False
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its images are read: keywords of `myotome.io.read_volume`. One level may come as one slice."""
+        return {"modality": self.modality, "across": self.across, "single_slice": self.one_level}

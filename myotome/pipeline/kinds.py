@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from myotome.errors import InputError
 from myotome.pipeline.kind import CaseKind
+from myotome.pipeline.l3_muscle import L3_MUSCLE
 from myotome.pipeline.respiratory import RESPIRATORY
 from myotome.pipeline.supraspinatus import SUPRASPINATUS
 from myotome.structures import LabelSchema
 
 __all__ = ["KINDS", "kind_of"]
 
-KINDS = (RESPIRATORY, SUPRASPINATUS)
+KINDS = (RESPIRATORY, SUPRASPINATUS, L3_MUSCLE)
 
 
 def kind_of(schema: LabelSchema | str) -> CaseKind:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from myotome.biomarkers.orientation import compute_tilt_degrees
 from myotome.biomarkers.rotator_cuff import SCHEMA, find_y_view, measure_supraspinatus
-from myotome.biomarkers.shoulder_image import SIDEWAYS_DEGREES, compute_tilt_degrees, flag_shoulder_image
+from myotome.biomarkers.shoulder_image import SIDEWAYS_DEGREES, flag_shoulder_image
 from myotome.errors import InputError
 from myotome.geometry import Volume
-from myotome.measurement import Grading, Measurement
-from myotome.pipeline.kind import CaseKind, Subject
+from myotome.measurement import Measurement
+from myotome.pipeline.kind import CaseKind, Findings, Subject
 from myotome.report.shoulder import write_shoulder_overview, write_shoulder_thumbnail
 from myotome.report.shoulder_page import write_shoulder_report
 from myotome.structures import LabelMap
@@ -49,9 +50,9 @@ def require_shoulder_mr(volume: Volume) -> None:
 
 
 def _measure(
-    volume: Volume, label_map: LabelMap, subject: Subject, grading: Grading | None
+    volume: Volume, label_map: LabelMap, subject: Subject, findings: Findings
 ) -> tuple[tuple[Measurement, ...], tuple[str, ...]]:
-    rows, flags = measure_supraspinatus(volume, label_map, grading)
+    rows, flags = measure_supraspinatus(volume, label_map, findings.grading)
     index = find_y_view(label_map)
     muscle = None
     if index is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from myotome.geometry import Volume
 from myotome.measurement import CaseResult, Measurement
 from myotome.report.flag_meanings import describe_flag
-from myotome.report.measure_names import name_measure
+from myotome.report.measure_names import name_in_sentence
 
 __all__ = ["describe_case", "flag_words"]
 
@@ -60,7 +60,7 @@ def _structure_flags(result: CaseResult, measurements: list[Measurement]) -> lis
     for row in measurements:
         structure = known.get(row.structure)
         title, sided = (structure.title, structure.sided) if structure else (row.structure, True)
-        where = f"{title}, {row.side}" if sided else f"{title}, {name_measure(row).lower()}"
+        where = f"{title}, {row.side}" if sided else f"{title}, {name_in_sentence(row)}"
         for flag in row.flags:
             if flag not in result.flags and (row.side != "both" or not sided):
                 places.setdefault(flag, {})[where] = None

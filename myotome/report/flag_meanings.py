@@ -40,6 +40,17 @@ _MEANINGS = {
     "no_common_tangent": "One bone lies beneath the other, so no line touches both from above.",
     "within_a_voxel": "The muscle ends within a voxel of the tangent: its sign is undecided.",
     "fat_suppressed": "Fat is suppressed in this sequence, so its share cannot be seen.",
+    "height_unknown": "The person's height is not known, so no index by height is given: give it in metres.",
+    "body_truncated": "The body leaves the field of view: fat, and perhaps muscle, is cut off there.",
+    "sharp_kernel": "The image was reconstructed with a sharp kernel: its noise moves pixels from one range of HU to "
+    "another, so areas of muscle and fat can be off.",
+    "tube_voltage_not_120": "The tube voltage was not 120 kV: HU of muscle and fat differ from those of most reference "
+    "values.",
+    "not_axial": "The slices are tilted over 10 degrees from axial: areas in them are too large.",
+    "many_slices_labelled": "More than three slices are labelled: the values are the mean of all of them.",
+    "level_given": "A person or the label map said which slice is L3, so there is no confidence.",
+    "level_unsure": "The level was found with a confidence below 0.8: look at the scout before using the values.",
+    "level_not_labelled": "Another slice than that of L3 is labelled, and that one was measured.",
     "height_implausible": "The height in the header is not plausible, so no index by height is given.",
 }
 _TRUNCATED = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from myotome.measurement import Measurement
 
-__all__ = ["name_measure", "name_unit"]
+__all__ = ["format_value", "name_in_sentence", "name_measure", "name_unit"]
 
 _NAMES = {
     "fat_fraction": "Fat fraction, Gaussian mixture",
@@ -16,8 +16,19 @@ _NAMES = {
     "goutallier_grade": "Goutallier grade",
     "grade_probability": "Probability of grade",
     "positive_probability": "Probability, definition",
+    "muscle_area": "Muscle area (SMA)",
+    "area_per_height2": "Muscle index (SMI)",
+    "nama_area": "Normal attenuation muscle (NAMA)",
+    "nama_share_of_sma": "NAMA, share of SMA",
+    "lama_area": "Low attenuation muscle (LAMA)",
+    "lama_share_of_sma": "LAMA, share of SMA",
+    "imat_area": "Intermuscular fat (IMAT)",
+    "imat_share": "IMAT, share of muscle and fat",
+    "visceral_per_subcutaneous": "Visceral per subcutaneous fat",
+    "l3_slice": "Slice of L3",
+    "l3_confidence": "Confidence of the level",
 }
-_UNITS = {"cm2": "cm²", "[hnsf'U]": "HU", "1": ""}
+_UNITS = {"cm2": "cm²", "cm2/m2": "cm²/m²", "[hnsf'U]": "HU", "1": ""}
 
 
 def name_measure(row: Measurement) -> str:
@@ -27,6 +38,22 @@ def name_measure(row: Measurement) -> str:
     return f"{name} {statistic}".rstrip()
 
 
+def name_in_sentence(row: Measurement) -> str:
+    """The same without its capital; acronyms keep theirs."""
+    name = name_measure(row)
+    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+
+
 def name_unit(unit: str) -> str:
     """A UCUM unit as people write it; nothing for the unit 1."""
     return _UNITS.get(unit, unit)
+
+
+def format_value(row: Measurement | None, digits: int = 1) -> str:
+    """A value with its unit and, where there is one, its interval; a dash for none."""
+    if row is None or row.value is None:
+        return "–"
+    interval = ""
+    if row.lower is not None and row.upper is not None:
+        interval = f" ({row.lower:.{digits}f} to {row.upper:.{digits}f})"
+    return f"{row.value:.{digits}f}{interval} {name_unit(row.unit)}".rstrip()

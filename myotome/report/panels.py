@@ -15,7 +15,19 @@ from myotome.measurement import CaseResult
 from myotome.report.planes import Cut
 from myotome.structures import LabelSchema
 
-__all__ = ["FONT", "GREY", "INK", "OUTLINE", "describe_maker", "save_figure", "show_plane", "size_mm", "write_beware"]
+__all__ = [
+    "FONT",
+    "GREY",
+    "INK",
+    "OUTLINE",
+    "describe_maker",
+    "overlay_labels",
+    "save_figure",
+    "show_plane",
+    "size_mm",
+    "write_beware",
+    "write_line",
+]
 
 _DPI = 110
 FONT = {"family": "DejaVu Sans"}
@@ -73,7 +85,7 @@ def show_plane(
     low, high = window
     axes.imshow(plane.image, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear")
     if schema is not None:
-        _overlay(axes, plane, schema, extent)
+        overlay_labels(axes, plane, schema)
     _fit(axes, width_mm, height_mm)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -102,15 +114,25 @@ def _fit(axes, width_mm: float, height_mm: float) -> None:
     axes.set_ylim((height_mm + along) / 2, (height_mm - along) / 2)
 
 
-def _overlay(axes, plane: Cut, schema: LabelSchema, extent: tuple[float, float, float, float]) -> None:
-    colours = np.zeros((256, 4))
-    for structure in schema.structures:
-        colours[structure.index] = (*(part / 255 for part in structure.colour), _FILL)
-    axes.imshow(colours[plane.labels], extent=extent, interpolation="nearest")
+def overlay_labels(axes: Axes, plane: Cut, schema: LabelSchema, *, fill: float = _FILL, outline: bool = True) -> None:
+    """Draw a plane's labels over it, on axes in mm from its upper left corner.
+
+    Parameters
+    ----------
+    fill : opacity of the labels' areas
+    outline : with a line around each label
+    """
+    height_mm, width_mm = size_mm(plane)
+    if fill:
+        colours = np.zeros((256, 4))
+        for structure in schema.structures:
+            colours[structure.index] = (*(part / 255 for part in structure.colour), fill)
+        extent = (0, width_mm, height_mm, 0)
+        axes.imshow(colours[plane.labels], extent=extent, interpolation="nearest", aspect="auto")
     rows, columns = plane.labels.shape
     y = (np.arange(rows) + 0.5) * plane.spacing_mm[0]
     x = (np.arange(columns) + 0.5) * plane.spacing_mm[1]
-    for structure in schema.structures:
+    for structure in schema.structures if outline else ():
         mask = plane.labels == structure.index
         if mask.any() and min(mask.shape) > 1:
             colour = [tuple(part / 255 for part in structure.colour)]
@@ -124,6 +146,15 @@ def _draw_scale(axes) -> None:
     axes.add_patch(Rectangle((x, y), 50, 0.012 * (bottom - top), color="white", linewidth=0))
     style = {"color": "white", "fontsize": 8.5, "ha": "center", "va": "bottom", "path_effects": OUTLINE, **FONT}
     axes.text(x + 25, y - 0.012 * (bottom - top), "5 cm", **style)
+
+
+def write_line(axes: Axes, y: float, title: str, value: str, colour: object = None) -> float:
+    """One line of a legend, on axes that run from 0 at the top to 1, with its swatch; where the next one begins."""
+    if colour is not None:
+        axes.add_patch(Rectangle((0.04, y + 0.004), 0.045, 0.03, facecolor=colour, linewidth=0))
+    axes.text(0.11 if colour is not None else 0.04, y, title, fontsize=9, color=INK, va="top")
+    axes.text(0.98, y, value, fontsize=9, color=INK, va="top", ha="right")
+    return y + 0.048
 
 
 def write_beware(axes: Axes, flags: tuple[str, ...], y: float, most: int = 6) -> None:

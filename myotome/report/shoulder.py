@@ -13,13 +13,23 @@ from matplotlib.patches import Rectangle
 from myotome.biomarkers.goutallier import read_definition
 from myotome.biomarkers.rotator_cuff import Tangent, find_tangent, find_y_view
 from myotome.geometry import Upright, Volume, stand_upright
-from myotome.measurement import CaseResult, Grading, Measurement
-from myotome.report.measure_names import name_unit
-from myotome.report.panels import FONT, GREY, INK, OUTLINE, describe_maker, save_figure, show_plane, write_beware
+from myotome.measurement import CaseResult, Grading
+from myotome.report.measure_names import format_value
+from myotome.report.panels import (
+    FONT,
+    GREY,
+    INK,
+    OUTLINE,
+    describe_maker,
+    save_figure,
+    show_plane,
+    write_beware,
+    write_line,
+)
 from myotome.report.planes import choose_window, cut_upright
 from myotome.report.thumbnail import THUMBNAIL_SIZE, Tile, write_tiles
 
-__all__ = ["format_value", "write_shoulder_overview", "write_shoulder_thumbnail"]
+__all__ = ["write_shoulder_overview", "write_shoulder_thumbnail"]
 
 _WIDTH_IN, _LEGEND_IN, _GAP_IN = 15.0, 3.55, 0.08
 _TOP_IN, _BOTTOM_IN = 0.62, 0.62
@@ -143,13 +153,13 @@ def _write_legend(axes: Axes, result: CaseResult) -> None:
     y = _write_grade(axes, result.grading, 0.0)
     rows = {(row.structure, row.measure): row for row in result.measurements if row.statistic == "total"}
     for measure, title in _ROWS:
-        y = _write_line(axes, y, title, format_value(rows.get(("supraspinatus", measure))))
+        y = write_line(axes, y, title, format_value(rows.get(("supraspinatus", measure))))
     sign = rows.get(("supraspinatus", "tangent_sign"))
     known = None if sign is None else sign.value
-    y = _write_line(axes, y, "tangent sign", "–" if known is None else ("positive" if known else "negative"), _LINE)
+    y = write_line(axes, y, "tangent sign", "–" if known is None else ("positive" if known else "negative"), _LINE)
     y += 0.03
     for structure in result.label_map.schema.structures:
-        y = _write_line(axes, y, structure.title, "", tuple(part / 255 for part in structure.colour))
+        y = write_line(axes, y, structure.title, "", tuple(part / 255 for part in structure.colour))
     write_beware(axes, result.flags, y + 0.02)
 
 
@@ -163,24 +173,5 @@ def _write_grade(axes: Axes, grading: Grading | None, y: float) -> float:
     for name in ("A", "B"):
         if name in grading.probabilities:
             text = f"{name}: {read_definition(name).title}"
-            y = _write_line(axes, y, text, f"{100 * grading.probabilities[name]:.0f} %")
+            y = write_line(axes, y, text, f"{100 * grading.probabilities[name]:.0f} %")
     return y + 0.03
-
-
-def _write_line(axes: Axes, y: float, title: str, value: str, colour: object = None) -> float:
-    """One line with its swatch, and where the next one begins."""
-    if colour is not None:
-        axes.add_patch(Rectangle((0.04, y + 0.004), 0.045, 0.03, facecolor=colour, linewidth=0))
-    axes.text(0.11 if colour is not None else 0.04, y, title, fontsize=9, color=INK, va="top")
-    axes.text(0.98, y, value, fontsize=9, color=INK, va="top", ha="right")
-    return y + 0.048
-
-
-def format_value(row: Measurement | None, digits: int = 1) -> str:
-    """A value with its unit and, where there is one, its interval; a dash for none."""
-    if row is None or row.value is None:
-        return "–"
-    interval = ""
-    if row.lower is not None and row.upper is not None:
-        interval = f" ({row.lower:.{digits}f} to {row.upper:.{digits}f})"
-    return f"{row.value:.{digits}f}{interval} {name_unit(row.unit)}".rstrip()

@@ -9,9 +9,8 @@ from myotome.biomarkers.goutallier import GRADES, read_definition
 from myotome.geometry import Volume
 from myotome.measurement import CaseResult, Grading, Measurement
 from myotome.report.case_page import describe_case, flag_words
-from myotome.report.measure_names import name_measure
+from myotome.report.measure_names import format_value, name_measure
 from myotome.report.pages import render_page, write_page
-from myotome.report.shoulder import format_value
 
 __all__ = ["write_shoulder_report"]
 

@@ -8,15 +8,17 @@ import pydicom
 import pytest
 from pydicom.sr.coding import Code
 
+from myotome.biomarkers.body_composition import measure_body_composition
 from myotome.biomarkers.rotator_cuff import measure_supraspinatus
 from myotome.errors import GeometryError, InputError
-from myotome.geometry import Grid, reorient
+from myotome.geometry import Acquisition, Grid, reorient
 from myotome.io import read_label_map, read_volume
 from myotome.io.dicom_report import write_structured_report
 from myotome.io.dicom_segmentation import read_segmentation, write_segmentation
 from myotome.io.dicom_series import write_dicom_series
-from myotome.measurement import CaseResult, Grading, Measurement, Provenance
+from myotome.measurement import CaseResult, Grading, Level, Measurement, Provenance
 from myotome.structures import LabelMap, read_label_schema
+from tests.unit.biomarkers.abdomens import IMAT, PIXEL_CM2, SMA_CM2, SUBCUTANEOUS, make_abdomen_case
 from tests.unit.phantoms.shoulders import make_shoulder_case
 
 SCHEMA = read_label_schema()
@@ -324,3 +326,47 @@ def test_outputs_of_a_graded_shoulder(tmp_path, dicom_errors, slices):
     assert {site.value.CodeValue for site in groups["Supraspinatus"].finding_sites} == {"6423006"}
     procedure = [item for item in report.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == "121058"]
     assert procedure[0].ConceptCodeSequence[0].CodeValue == "25056-3"
+
+
+@pytest.mark.parametrize("labelled", [(3,), (2, 3, 4)])
+def test_outputs_of_muscle_and_fat_at_l3(tmp_path, dicom_errors, labelled):
+    """One slice or the mean of three: fats told apart by their place, each value found at the third lumbar vertebra."""
+    volume, label_map = make_abdomen_case(labelled=labelled, acquisition=Acquisition(height_m=1.6, sex="F"))
+    write_dicom_series(tmp_path / "ct", volume)
+    volume = read_volume(tmp_path / "ct")
+    array, _ = reorient(label_map.array, label_map.grid.affine, "".join(volume.grid.axis_codes))
+    label_map = LabelMap(np.ascontiguousarray(array), volume.grid, label_map.schema)
+    level = Level(3, 115.0, 0.93)
+    rows, flags = measure_body_composition(volume, label_map, level=level)
+    result = CaseResult(label_map, rows, PROVENANCE, flags, level=level)
+    assert write_segmentation(tmp_path / "s.dcm", label_map, volume, PROVENANCE)
+    assert write_structured_report(tmp_path / "r.dcm", result, volume, tmp_path / "s.dcm")
+    assert np.array_equal(read_segmentation(tmp_path / "s.dcm", label_map.schema, volume.grid).array, label_map.array)
+    for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
+        assert dicom_errors(path)[0] == []
+    segments = pydicom.dcmread(tmp_path / "s.dcm").SegmentSequence
+    codes = [
+        (
+            segment.SegmentedPropertyTypeCodeSequence[0].CodeValue,
+            [item.CodeValue for item in segment.get("PrimaryAnatomicStructureSequence", [])],
+        )
+        for segment in segments
+    ]
+    assert codes == [("127954009", []), ("67769002", []), ("55603005", ["818987002"]), ("55603005", ["127954009"])]
+    groups = groups_of(highdicom.sr.srread(tmp_path / "r.dcm"))
+    assert list(groups) == ["Skeletal muscle", "Subcutaneous fat", "Visceral fat"]
+    muscle = groups["Skeletal muscle"].get_measurements()
+    areas = {m.method.value: m.value for m in muscle if m.name.value == "42798000"}
+    assert areas["MUSCLE_RANGE"] == pytest.approx(SMA_CM2, rel=1e-5)
+    assert areas["FAT_RANGE"] == pytest.approx(IMAT * PIXEL_CM2, rel=1e-5)
+    assert set(areas) == {"MUSCLE_RANGE", "NAMA_RANGE", "LAMA_RANGE", "FAT_RANGE"}
+    assert all(m.finding_sites[0].value == Code("36470004", "SCT", "L3 vertebra") for m in muscle)
+    assert len(muscle) == len(
+        [
+            row
+            for row in rows
+            if row.structure == "skeletal_muscle" and row.slice_index is None and row.value is not None
+        ]
+    )
+    (fat,) = groups["Subcutaneous fat"].get_measurements()
+    assert (fat.value, fat.unit.value) == (pytest.approx(SUBCUTANEOUS * PIXEL_CM2), "cm2")

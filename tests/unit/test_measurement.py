@@ -5,7 +5,7 @@ import math
 import pytest
 
 from myotome.errors import InputError
-from myotome.measurement import Measurement, Provenance
+from myotome.measurement import Level, Measurement, Provenance, Subject
 
 
 def test_a_missing_value_says_why():
@@ -37,3 +37,19 @@ def test_a_side_is_right_left_or_both():
 )
 def test_a_result_is_titled_by_subject_and_series_or_else_by_file(source, title):
     assert Provenance("none", "none", "none", {}, "none", source).title == title
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [((-1, 0.0), "slices count from 0"), ((3, math.inf), "slices count from 0"), ((3, 0.0, 1.2), "between 0 and 1")],
+)
+def test_a_level_is_a_slice_with_a_confidence(values, sentence):
+    assert Level(3, -12.5).confidence is None
+    with pytest.raises(InputError, match=sentence):
+        Level(*values)
+
+
+def test_a_sex_is_one_of_two_or_unknown():
+    assert Subject(1.7).sex is None
+    with pytest.raises(InputError, match="'O' is not M or F"):
+        Subject(1.7, "O")

@@ -15,7 +15,7 @@ from myotome.geometry import Grid, Volume, reorient
 from myotome.inference import PhantomSegmenter
 from myotome.io import read_label_map, read_volume, write_volume
 from myotome.io.dicom_series import write_dicom_series
-from myotome.pipeline import OUTPUT_NAMES, AnalysisRequest, analyze, measure_label_map, outputs
+from myotome.pipeline import OUTPUT_NAMES, AnalysisRequest, CaseDetails, Subject, analyze, measure_label_map, outputs
 from myotome.structures import LabelMap, read_label_schema
 
 DICOM_NAMES = {"segmentation.dcm", "measurements.dcm"}
@@ -237,7 +237,7 @@ def test_labels_of_another_grid_are_refused():
 
 def test_a_height_in_centimetres_is_refused():
     with pytest.raises(InputError, match="metres"):
-        measure_label_map(*make_case(), height_m=172)
+        measure_label_map(*make_case(), details=CaseDetails(Subject(172)))
 
 
 def test_a_given_label_map_says_so_and_measures_the_same(nifti, tmp_path):

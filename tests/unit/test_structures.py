@@ -19,6 +19,18 @@ def test_the_respiratory_schema_is_numbered_as_the_bundle_is():
     assert read_label_schema().class_count == 5
 
 
+def test_the_l3_schema_is_numbered_as_hand_drawn_slices_are():
+    schema = read_label_schema("l3_muscle_ct")
+    assert schema.channel_def() == {
+        "0": "background",
+        "1": "skeletal_muscle",
+        "2": "subcutaneous_fat",
+        "3": "visceral_fat",
+        "4": "intermuscular_fat",
+    }
+    assert not any(structure.sided for structure in schema.structures)
+
+
 def test_a_structure_carries_its_dicom_code_and_its_parts():
     schema = read_label_schema()
     assert schema["erector_spinae"].code.value == "44947003"

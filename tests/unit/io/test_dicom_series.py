@@ -435,3 +435,9 @@ def test_a_faulty_series_alone_gives_its_own_reason(tmp_path, ct_series, change_
 def test_an_implausible_height_is_not_taken(ct_series, change_slices, stated, height_m):
     change_slices(ct_series, keyword_is("PatientSize", stated))
     assert read_volume(ct_series).acquisition.height_m == height_m
+
+
+@pytest.mark.parametrize(("stated", "sex"), [("M", "M"), ("F", "F"), ("O", None), ("", None)])
+def test_the_sex_is_read_where_it_is_one_of_two(ct_series, change_slices, stated, sex):
+    change_slices(ct_series, keyword_is("PatientSex", stated))
+    assert read_volume(ct_series).acquisition.sex == sex
