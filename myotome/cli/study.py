@@ -7,6 +7,7 @@ import typer
 from myotome.cli.study_agreement import agreement
 from myotome.cli.study_fat_fraction import fat_fraction
 from myotome.cli.study_goutallier import goutallier
+from myotome.cli.study_l3_transfer import l3_transfer
 from myotome.cli.study_pft import pft_correlation, pft_coverage, pft_phantoms
 
 __all__ = ["study"]
@@ -20,5 +21,6 @@ study.command()(pft_correlation)
 study.command()(agreement)
 study.command()(fat_fraction)
 study.command()(goutallier)
+study.command()(l3_transfer)
 study.command()(pft_phantoms)
 study.command()(pft_coverage)

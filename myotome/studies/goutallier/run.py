@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 
-from myotome.errors import OutputError
 from myotome.inference.grading_batch import BatchGrader, YView
 from myotome.io.atomic import atomic_path
 from myotome.resources import bundle_root
@@ -23,42 +22,18 @@ from myotome.studies.goutallier.folds import Fold, make_folds, refuse_poor_folds
 from myotome.studies.goutallier.predictions import fit_temperatures, score_regions, tabulate_predictions
 from myotome.studies.goutallier.settings import Arm, StudySettings
 from myotome.studies.goutallier.shoulders import make_shoulders, read_views
+from myotome.studies.protocol import claim_folder
 from myotome.training import BundleTraining, train_bundle
 
-__all__ = ["MARKER", "FoldRun", "claim_folder", "run_folds"]
+__all__ = ["FoldRun", "run_folds"]
 
 Progress = Callable[[int, int, str], None]
 Train = Callable[..., Path]
 Reporter = Callable[[str], Callable[[str, float], None]]
 
-MARKER = "study.json"
 _STUDY = "goutallier"
 _PERCENT = 100
 _CARRIER = "small"  # classifier of the file that the region network is kept in, whichever the study's is
-
-
-def claim_folder(output: Path, settings: StudySettings) -> None:
-    """Take a new or empty folder, or the folder of this study that was stopped.
-
-    Raises
-    ------
-    OutputError
-        When it holds something else, or a study with other settings.
-    """
-    marker = {"study": _STUDY, "fingerprint": settings.fingerprint}
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        try:
-            found = json.loads((output / MARKER).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = {}
-        if not isinstance(found, dict) or found.get("study") != _STUDY:
-            raise OutputError("the output folder holds something else than this study: choose another folder.")
-        if found != marker:
-            raise OutputError("the output folder holds this study with other settings: choose another folder.")
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    with atomic_path(output / MARKER) as temporary:
-        temporary.write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
 
 
 def run_folds(
@@ -90,7 +65,7 @@ def run_folds(
     OutputError
         When the folder cannot be claimed or written.
     """
-    claim_folder(output, settings)
+    claim_folder(output, _STUDY, settings.fingerprint)
     shoulders = make_shoulders(settings.phantoms, output / "phantoms", os.cpu_count() or 1, progress)
     grades = shoulders["grade"].to_numpy()
     folds = make_folds(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from myotome.biomarkers.goutallier import read_definition
 from myotome.errors import InputError
 from myotome.networks import CLASSIFIERS, MASKS
 from myotome.resources import config_path
+from myotome.studies.protocol import compute_fingerprint, read_protocol, refuse_unknown_parts
 
 __all__ = ["Arm", "Shoulders", "StudySettings", "make_study_settings", "read_study_settings"]
 
@@ -100,8 +96,7 @@ class StudySettings:
         kept = asdict(self)
         for name in ("keep_weights", "resamples", "calibration_bins", "paper", "held_out", "compared", "definitions"):
             kept.pop(name)
-        text = json.dumps(kept, sort_keys=True, default=dict)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return compute_fingerprint(kept)
 
     def changed(self, **choices: Any) -> StudySettings:
         """The same with other choices; one that is ``None`` stays as it was."""
@@ -116,16 +111,7 @@ def read_study_settings(path: Path | None = None, preset: str | None = None) -> 
     InputError
         When the file is not YAML, a part is missing or not known, or there is no such preset.
     """
-    path = path or config_path("studies/goutallier.yaml")
-    try:
-        table = YAML(typ="safe").load(path)
-        presets = table.pop("presets", {})
-    except (OSError, YAMLError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the study's configuration cannot be read ({reason}): give a YAML file.") from error
-    if preset is not None and preset not in presets:
-        raise InputError(f"the study's configuration has no preset '{preset}': it has {', '.join(presets) or 'none'}.")
-    return make_study_settings(table | presets.get(preset, {}))
+    return make_study_settings(read_protocol(path or config_path("studies/goutallier.yaml"), preset))
 
 
 def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
@@ -136,11 +122,8 @@ def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
     InputError
         When a part is missing or not known.
     """
-    known = [field.name for field in fields(StudySettings)]
-    strange = sorted(set(table) - set(known)) or [name for name in known if name not in table]
+    refuse_unknown_parts(table, [field.name for field in fields(StudySettings)], "configs/studies/goutallier.yaml")
     try:
-        if strange:
-            raise KeyError(strange[0])
         parts = dict(table)
         parts["phantoms"] = Shoulders(**table["phantoms"])
         parts["arms"] = tuple(Arm(**row) for row in table["arms"])

@@ -120,6 +120,36 @@ def test_contours_in_two_dimensions():
     assert distances.reference_size.sum() == pytest.approx(2 * 10 * 0.5 + 2 * 10 * 2.0, rel=0.1)
 
 
+def make_circle(spacing, size, radius_mm, shift_mm=(0.0, 0.0)):
+    axes = [(np.arange(count) - (count - 1) / 2) * step for count, step in zip(size, spacing, strict=True)]
+    x, y = np.meshgrid(*axes, indexing="ij")
+    return (x - shift_mm[0]) ** 2 + (y - shift_mm[1]) ** 2 <= radius_mm**2
+
+
+@pytest.mark.parametrize("spacing", [(0.8, 0.8), (0.7, 0.9)])
+@pytest.mark.parametrize("step_mm", [3.0, 8.0])
+def test_concentric_circles_are_apart_by_their_radii(spacing, step_mm):
+    """Every point of either circle is ``step_mm`` from the other: mean, RMS and the largest distance are that."""
+    pair = [make_circle(spacing, (160, 140), radius) for radius in (40, 40 + step_mm)]
+    distances = compute_surface_distances(*pair, spacing)
+    half_pixel = max(spacing) / 2
+    assert compute_rms_dta(distances) == pytest.approx(step_mm, abs=half_pixel)
+    assert compute_assd(distances) == pytest.approx(step_mm, abs=half_pixel)
+    lengths = distances.reference_size.sum(), distances.prediction_size.sum()
+    assert lengths == pytest.approx((2 * np.pi * 40, 2 * np.pi * (40 + step_mm)), rel=0.08)
+
+
+def test_a_shifted_circle_has_the_rms_of_a_cosine():
+    """A circle of radius R shifted by d: a point at angle t is |R - sqrt(R2 + d2 - 2 R d cos t)| from the other one."""
+    radius, shift, spacing = 45.0, 6.0, (0.5, 0.5)
+    pair = [make_circle(spacing, (260, 260), radius, (shift * half, 0.0)) for half in (-0.5, 0.5)]
+    angle = np.linspace(0, 2 * np.pi, 20000, endpoint=False)
+    apart = np.abs(radius - np.sqrt(radius**2 + shift**2 - 2 * radius * shift * np.cos(angle)))
+    expected = np.sqrt(np.mean(apart**2))
+    assert expected == pytest.approx(shift / np.sqrt(2), rel=0.02)
+    assert compute_rms_dta(compute_surface_distances(*pair, spacing)) == pytest.approx(expected, abs=0.25)
+
+
 def test_empty_masks():
     empty, box = np.zeros((6, 6, 6), bool), make_box((6, 6, 6), (1, 1, 1), (4, 4, 4))
     nothing = compute_surface_distances(empty, empty, SPACING)

@@ -13,10 +13,10 @@ import torch
 from typer.testing import CliRunner
 
 from myotome.cli.app import app
-from myotome.errors import BundleError, InputError, OutputError
+from myotome.errors import BundleError, InputError
 from myotome.networks import SupraspinatusGrader, write_weights
 from myotome.studies.goutallier.report import write_report
-from myotome.studies.goutallier.run import claim_folder, run_folds
+from myotome.studies.goutallier.run import run_folds
 from myotome.studies.goutallier.settings import Shoulders
 from myotome.studies.goutallier.shoulders import list_grades, make_shoulders
 from myotome.studies.goutallier.study import find_out
@@ -134,17 +134,6 @@ def test_a_fold_without_positives_is_refused_before_anything_is_trained(output, 
     with pytest.raises(InputError, match="fold 1 of 2 has . positive and . negative cases of definition A in its"):
         run_folds(SETTINGS, output, train=trainer)
     assert not trainer.asked
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    claim_folder(tmp_path / "new", SETTINGS)
-    claim_folder(tmp_path / "new", SETTINGS)
-    with pytest.raises(OutputError, match="other settings"):
-        claim_folder(tmp_path / "new", SETTINGS.changed(seed=1))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match="something else"):
-        claim_folder(tmp_path / "other", SETTINGS)
 
 
 def test_the_report_holds_the_scores(tmp_path):

@@ -1,0 +1,137 @@
+"""The shipped weights on phantoms that no training has seen: slices against the truth, and L3 found in volumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from myotome.errors import InputError
+from myotome.inference.l3_slices import LevelFinder
+from myotome.inference.slice_batch import SliceSegmenter
+from myotome.io import read_volume
+from myotome.phantom_dataset import PhantomRequest, write_phantoms
+from myotome.statistics.classification import bootstrap, estimate_proportion, weigh_mean
+from myotome.statistics.intervals import Estimate
+from myotome.studies.l3_transfer.analysis import add_errors
+from myotome.studies.l3_transfer.cases import make_people, read_slices
+from myotome.studies.l3_transfer.scoring import score_slice
+from myotome.studies.l3_transfer.settings import People, StudySettings
+
+__all__ = ["evaluate_levels", "evaluate_slices", "judge_level", "tabulate_bars", "tabulate_levels"]
+
+Progress = Callable[[int, int, str], None]
+
+_BATCH = 16
+
+
+def evaluate_slices(
+    weights: Path, settings: StudySettings, folder: Path, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Scores of each held-out phantom's slice: ``case``, the columns of `score_slice`, and the absolute errors.
+
+    ``sma_absolute_percent`` and ``smd_absolute_hu`` are absolute differences from the reference's measures.
+
+    Raises
+    ------
+    BundleError
+        When there are no such weights.
+    """
+    segmenter = SliceSegmenter(weights)
+    people = People(**settings.held_out["phantoms"])
+    slices = read_slices(make_people(people, folder / "phantoms", progress=progress), progress)
+    rows = []
+    for start in range(0, len(slices), _BATCH):
+        batch = slices[start : start + _BATCH]
+        for item, label in zip(batch, segmenter.label(batch), strict=True):
+            rows.append({"case": item.case, **score_slice(item, label)})
+        if progress:
+            progress(len(rows), len(slices), "labelling")
+    scores = add_errors(pd.DataFrame(rows))
+    return scores.assign(
+        sma_absolute_percent=scores["sma_error_percent"].abs(), smd_absolute_hu=scores["smd_error_hu"].abs()
+    )
+
+
+def evaluate_levels(
+    weights: Path, settings: StudySettings, folder: Path, progress: Progress | None = None
+) -> pd.DataFrame:
+    """Where L3 is found in held-out volumes, some of which do not show it.
+
+    Returns
+    -------
+    DataFrame : ``case``, ``truth_z_mm`` (empty where L3 is not in the field), ``found_z_mm`` (empty where refused),
+        ``confidence``, ``reason`` and ``verdict`` (`judge_level`).
+    """
+    people = People(**settings.held_out["volumes"])
+    request = PhantomRequest(folder / "volumes", people.count, people.seed, anatomy="abdomen", slices=0)
+    finder, rows = LevelFinder(weights), []
+    for case in write_phantoms(request, progress):
+        truth = json.loads((case / "truth.json").read_text(encoding="utf-8"))["level_z_mm"].get("L3")
+        try:
+            level = finder.find(read_volume(case / "image.nii.gz"))
+            found, confidence, reason = level.z_mm, level.confidence, level.reason
+        except InputError as error:
+            found, confidence, reason = None, None, str(error)
+        verdict = judge_level(truth, found, settings.held_out["level_tolerance_mm"])
+        rows.append({"case": case.name, "truth_z_mm": truth, "found_z_mm": found, "confidence": confidence})
+        rows[-1] |= {"reason": reason, "verdict": verdict}
+        if progress:
+            progress(len(rows), people.count, "levels")
+    return pd.DataFrame(rows)
+
+
+def judge_level(truth_z_mm: float | None, found_z_mm: float | None, tolerance_mm: float) -> str:
+    """``found`` within the tolerance, ``wrong``, ``refused`` though L3 is there, or ``rightly refused``."""
+    if found_z_mm is None:
+        return "rightly refused" if truth_z_mm is None else "refused"
+    if truth_z_mm is None:
+        return "wrong"
+    return "found" if abs(found_z_mm - truth_z_mm) <= tolerance_mm else "wrong"
+
+
+def tabulate_bars(scores: pd.DataFrame, levels: pd.DataFrame, settings: StudySettings) -> str:
+    """The bars of the protocol, as Markdown: mean with interval (resampled cases; Wilson for shares), met or missed."""
+    lines = ["| score | value (95 % interval) | cases | bar | verdict |", "|---|---|---|---|---|"]
+    for bar in settings.held_out["bars"]:
+        found, cases = _estimate(bar["measure"], scores, levels, settings)
+        most = "at_most" in bar
+        limit = bar["at_most"] if most else bar["at_least"]
+        met = found is not None and (found.value <= limit if most else found.value >= limit)
+        figure = "-" if found is None else f"{found.value:.4f} ({found.lower:.4f}-{found.upper:.4f})"
+        verdict = "met" if met else "missed"
+        lines.append(f"| {bar['title']} | {figure} | {cases} | {'<=' if most else '>='} {limit} | {verdict} |")
+    return "\n".join(lines)
+
+
+def tabulate_levels(levels: pd.DataFrame) -> str:
+    """How many volumes had L3 found, refused or wrong, with and without L3 in the field, as Markdown."""
+    lines = ["| L3 in the scan | volumes | found | wrong | refused |", "|---|---|---|---|---|"]
+    inside = levels["truth_z_mm"].notna()
+    for title, part in (("yes", levels[inside]), ("no", levels[~inside])):
+        counts = part["verdict"].value_counts()
+        refused = counts.get("refused", 0) + counts.get("rightly refused", 0)
+        lines.append(f"| {title} | {len(part)} | {counts.get('found', 0)} | {counts.get('wrong', 0)} | {refused} |")
+    return "\n".join(lines)
+
+
+def _estimate(
+    measure: str, scores: pd.DataFrame, levels: pd.DataFrame, settings: StudySettings
+) -> tuple[Estimate | None, int]:
+    if measure in ("level_found", "level_wrong"):
+        part = levels[levels["truth_z_mm"].notna()] if measure == "level_found" else levels
+        count = int((part["verdict"] == measure.removeprefix("level_")).sum())
+        return (estimate_proportion(count, len(part)), len(part)) if len(part) else (None, 0)
+    values = scores[measure].astype(float).dropna().to_numpy()
+    if not len(values):
+        return None, 0
+    return _mean(values, settings), len(values)
+
+
+def _mean(values: np.ndarray, settings: StudySettings) -> Estimate:
+    return bootstrap(
+        lambda weights: weigh_mean(values, weights), len(values), resamples=settings.resamples, seed=settings.seed
+    )
