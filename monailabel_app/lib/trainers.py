@@ -253,13 +253,25 @@ def _score(bundle: Path, datastore: MyotomeDatastore, cases: Sequence[Annotation
             # PyTorch itself: an engine that has to be exported and checked first would take longer than the scoring.
             segmenter = segmenter or BundleSegmenter(bundle, "auto", engine="eager")
             volume, reference = datastore.volume(case.image_id), datastore.annotations.read(case)
-            prediction = segmenter.segment(volume)
-            scores = score_label_map(in_axis_order(reference, prediction.grid), prediction, volume, tolerance_mm=None)
+            reference = in_axis_order(reference, volume.grid)
+            prediction = _segment_where_drawn(segmenter, volume, reference)
+            scores = score_label_map(reference, prediction, volume, tolerance_mm=None)
             found = [(row.structure, row.score, row.value) for row in scores if row.score in _SUMMARY_SCORES]
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps([row for row in found if row[2] is not None]))
         rows[case.image_id] = json.loads(path.read_text())
     return rows
+
+
+def _segment_where_drawn(segmenter: BundleSegmenter, volume: Volume, reference: LabelMap) -> LabelMap:
+    """The bundle's label map; of a bundle that labels one vertebral level, in the slice that the reader drew in."""
+    if not segmenter.finds_level:
+        return segmenter.segment(volume)
+    axis = volume.grid.axis("IS")
+    drawn = np.flatnonzero(reference.array.any(axis=tuple(other for other in range(3) if other != axis)))
+    if not drawn.size:
+        return LabelMap(np.zeros_like(reference.array), volume.grid, reference.schema)
+    return segmenter.segment_level(volume, level_slice=int(drawn[len(drawn) // 2]), average=len(drawn) > 1)
 
 
 def _mean_dice(rows: Scores) -> dict[str, float]:

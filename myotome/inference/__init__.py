@@ -1,5 +1,6 @@
 """Segmenters: a bundle's networks run on a volume by a checked engine, or a phantom's known truth."""
 
+from myotome.inference.l3_slices import L3Inferer, LevelFinder
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.segmenter import (
     BundleSegmenter,
@@ -11,6 +12,7 @@ from myotome.inference.segmenter import (
 )
 from myotome.inference.slices import AdjacentSliceInferer, SliceInferer
 from myotome.inference.transform import SegmentVolumed
+from myotome.inference.volumes import VolumeInferer
 from myotome.inference.windows import WindowInferer
 from myotome.inference.y_views import YViewInferer
 
@@ -18,11 +20,14 @@ __all__ = [
     "AdjacentSliceInferer",
     "BundleSegmenter",
     "Grader",
+    "L3Inferer",
     "LabelMapInferer",
+    "LevelFinder",
     "PhantomSegmenter",
     "SegmentVolumed",
     "Segmenter",
     "SliceInferer",
+    "VolumeInferer",
     "WindowInferer",
     "YViewInferer",
     "schema_of",

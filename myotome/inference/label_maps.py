@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.inferers import Inferer
-from torch import Tensor, nn
+from torch import nn
 
 from myotome.inference.engines import (
     PRECISIONS,
@@ -27,18 +24,18 @@ from myotome.inference.engines import (
     require_engine,
 )
 from myotome.inference.engines.agreement import make_check_image, processor, read_agreement, write_agreement
+from myotome.inference.volumes import VolumeInferer
 
 __all__ = ["LabelMapInferer"]
 
 _NETWORKS_KEPT = 2
 
 
-class LabelMapInferer(Inferer, ABC):
+class LabelMapInferer(VolumeInferer):
     """Takes an image in HU and gives its label map; everything between is done slab by slab.
 
-    As a MONAI inferer it is called with the (1, 1, X, Y, Z) image as it was loaded, in any axis order, and returns
-    (1, 1, X, Y, Z) labels: cropping, resampling, windowing and the way back are part of it, so no volume of
-    probabilities is ever held. In Python, `segment` does the same for arrays.
+    Cropping, resampling, windowing and the way back are part of it, so no volume of probabilities is ever held (see
+    `VolumeInferer`).
 
     Parameters
     ----------
@@ -83,17 +80,6 @@ class LabelMapInferer(Inferer, ABC):
         self.seconds: dict[str, float] = {}
         self._engines: dict[str, tuple[Engine, tuple[str, ...]]] = {}
         self._references: dict[str, np.ndarray] = {}
-
-    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Tensor:
-        """(1, 1, X, Y, Z) uint8 label map of a (1, 1, X, Y, Z) image in HU whose ``affine`` is RAS+ mm.
-
-        Further (1, 1, X, Y, Z) tensors are label maps on the same grid, handed to the network with the image.
-        """
-        affine = np.asarray(inputs.affine.cpu(), dtype=np.float64).reshape(4, 4)
-        arrays = [value.as_tensor() if isinstance(value, MetaTensor) else value for value in (inputs, *args)]
-        image, *masks = (value[0, 0].cpu().numpy() for value in arrays)
-        labels = torch.from_numpy(np.ascontiguousarray(self.segment(image, affine, network, *masks)))
-        return MetaTensor(labels[None, None]).copy_meta_from(inputs)
 
     def segment(self, array: np.ndarray, affine: np.ndarray, network: nn.Module, *masks: np.ndarray) -> np.ndarray:
         """(X, Y, Z) uint8 label map of an (X, Y, Z) image in HU.

@@ -18,10 +18,12 @@ from torch import nn
 from myotome.errors import BundleError, InputError, MyotomeError
 from myotome.geometry import Volume
 from myotome.inference.engines import Agreement, EngineError, open_engine
+from myotome.inference.l3_slices import L3Inferer
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.slices import SliceInferer
+from myotome.inference.volumes import VolumeInferer
 from myotome.inference.y_views import YViewInferer
-from myotome.measurement import Grading
+from myotome.measurement import Grading, Level
 from myotome.networks import read_weights
 from myotome.resources import bundle_root, read_metadata, require_matching_weights
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
@@ -87,7 +89,7 @@ class BundleSegmenter:
     """Runs a bundle's ``configs/inference.yaml`` on volumes in memory.
 
     The bundle's own network and inferer are used, so the label map is the one that ``python -m monai.bundle run
-    inference`` writes. A bundle whose inferer is not a `LabelMapInferer` runs through its preprocessing and
+    inference`` writes. A bundle whose inferer is not a `VolumeInferer` runs through its preprocessing and
     postprocessing as well, without loading and saving.
 
     Parameters
@@ -145,14 +147,56 @@ class BundleSegmenter:
         self.notes = (*unused, *notes)
 
     def segment(self, volume: Volume) -> LabelMap:
-        """Label map of a volume, on the volume's own grid."""
-        if isinstance(self._inferer, LabelMapInferer | YViewInferer):
+        """Label map of a volume, on the volume's own grid.
+
+        Raises
+        ------
+        InputError
+            When the bundle labels a vertebral level, and does not find it (see `segment_level`).
+        """
+        if isinstance(self._inferer, VolumeInferer):
             labels = self._inferer.segment(volume.array, volume.grid.affine, self._network)
         else:
             data: dict[str, Any] = self._before({"image": _as_meta_tensor(volume)})
             data["pred"] = self._inferer(data["image"][None], self._network)[0]
             labels = np.asarray(self._after(data)["pred"].cpu())[0].astype(np.uint8)
         return LabelMap(labels, volume.grid, self.schema)
+
+    @property
+    def finds_level(self) -> bool:
+        """True when the bundle labels one vertebral level, which it finds by itself or is told."""
+        return isinstance(self._inferer, L3Inferer)
+
+    def segment_level(self, volume: Volume, *, level_slice: int | None = None, average: bool = False) -> LabelMap:
+        """Label map of the level's slice, 0 in all others.
+
+        Parameters
+        ----------
+        level_slice : index along the volume's own inferior-superior axis, from 0; the bundle finds it when ``None``
+        average : label the two neighbours as well
+
+        Raises
+        ------
+        InputError
+            When the level is not in the scan, two slices may be it, or it is not sure enough; when there is no such
+            slice.
+        BundleError
+            When the bundle labels no vertebral level.
+        """
+        if not isinstance(self._inferer, L3Inferer):
+            raise BundleError(f"the bundle '{self.bundle}' labels no vertebral level: call segment without a slice.")
+        labels = self._inferer.segment_level(volume.array, volume.grid.affine, self._network, level_slice, average)
+        return LabelMap(labels, volume.grid, self.schema)
+
+    def locate(self, volume: Volume, label_map: LabelMap) -> Level | None:
+        """Which slice is the vertebral level, as it was found when this volume was segmented last.
+
+        Returns
+        -------
+        Level or None
+            ``None`` for a bundle that labels no level, and where nothing is labelled in that slice.
+        """
+        return self._inferer.locate(volume, label_map) if isinstance(self._inferer, L3Inferer) else None
 
     def iter_probabilities(self, volume: Volume, slices: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What the network says of evenly spread slices, one at a time: how sure it is, without a volume of it.
@@ -172,7 +216,7 @@ class BundleSegmenter:
             When the bundle is run by another inferer than :class:`SliceInferer`: one of windows, or the reference
             pipeline that engine ``"eager"`` stands for.
         """
-        if not isinstance(self._inferer, SliceInferer | YViewInferer):
+        if not isinstance(self._inferer, SliceInferer | YViewInferer | L3Inferer):
             raise BundleError(
                 f"the bundle '{self.bundle}' gives no probabilities slice by slice as it is run here "
                 f"({type(self._inferer).__name__}): take another engine, or a strategy that needs none."

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.inferers import Inferer
 from monai.networks.utils import eval_mode
 from monai.visualize import GradCAM
 from torch import Tensor
@@ -18,6 +16,7 @@ from myotome.biomarkers.goutallier import read_definition
 from myotome.biomarkers.rotator_cuff import find_y_view
 from myotome.biomarkers.shoulder_image import flag_shoulder_image
 from myotome.geometry import Grid, Volume
+from myotome.inference.volumes import VolumeInferer
 from myotome.measurement import Grading
 from myotome.networks import DEFINITION_NAMES, SupraspinatusGrader, regions_of
 from myotome.structures import LabelMap, read_label_schema
@@ -57,12 +56,10 @@ class _Seen:
         return float(size * np.prod(self.certainties[[1, 3, 4]]) ** _CERTAINTY_WEIGHT)
 
 
-class YViewInferer(Inferer):
+class YViewInferer(VolumeInferer):
     """Takes a shoulder MR of one or more sagittal slices and labels one of them, the Y-view.
 
-    As a MONAI inferer it is called with the (1, 1, X, Y, Z) image as it was loaded, in any axis order, and returns
-    (1, 1, X, Y, Z) labels that are 0 outside the Y-view. In Python, `segment` does the same for arrays, and `grade`
-    asks the classifier about what is labelled.
+    Labels are 0 outside the Y-view. `grade` asks the classifier about what is labelled.
 
     The Y-view is the slice that shows muscle, scapular spine and coracoid process, at least 0.3 cm2 of each and at most
     20 cm2 of muscle; of several, the one with most of them and the greatest certainty. A slice that comes alone is held
@@ -91,14 +88,9 @@ class YViewInferer(Inferer):
         self.spacing_mm, self.size, self.progress = spacing_mm, size, progress
         self.attention = read_definition(attention).name
 
-    def __call__(self, inputs: Tensor, network: SupraspinatusGrader, *args: Any, **kwargs: Any) -> Tensor:
-        """(1, 1, X, Y, Z) uint8 label map of a (1, 1, X, Y, Z) image whose ``affine`` is RAS+ mm."""
-        affine = np.asarray(inputs.affine.cpu(), dtype=np.float64).reshape(4, 4)
-        image = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        labels = torch.from_numpy(self.segment(image[0, 0].cpu().numpy(), affine, network))
-        return MetaTensor(labels[None, None]).copy_meta_from(inputs)
-
-    def segment(self, array: np.ndarray, affine: np.ndarray, network: SupraspinatusGrader) -> np.ndarray:
+    def segment(
+        self, array: np.ndarray, affine: np.ndarray, network: SupraspinatusGrader, *masks: np.ndarray
+    ) -> np.ndarray:
         """(X, Y, Z) uint8 label map of an (X, Y, Z) image; all 0 when no slice is a Y-view.
 
         Parameters

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models import VGG19_Weights
+from torchvision.models import MobileNet_V3_Large_Weights, VGG19_Weights, WeightsEnum
+from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from myotome.errors import BundleError
 
-__all__ = ["read_imagenet_weights", "read_weights", "write_weights"]
+__all__ = ["read_imagenet_weights", "read_mobilenet_weights", "read_weights", "write_weights"]
+
+_MOBILENETS: dict[str, WeightsEnum] = {
+    "imagenet": MobileNet_V3_Large_Weights.IMAGENET1K_V2,
+    "segmentation": LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1,
+}
+_PATIENCE_S = 30.0  # torch waits for a server that does not answer for ever
 
 
 def read_weights(module: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
@@ -59,10 +67,39 @@ def read_imagenet_weights() -> dict[str, Any]:
     BundleError
         When it is not in the cache and cannot be downloaded.
     """
+    advice = "set start to 'scratch', or to 'phantom' with start_path at a model.pt that was trained on phantoms"
+    return _download(VGG19_Weights.IMAGENET1K_V1, "the ImageNet weights of VGG-19", advice)
+
+
+def read_mobilenet_weights(source: str) -> dict[str, Any]:
+    """The state dict of torchvision's MobileNetV3-Large, downloaded once by torchvision's own means.
+
+    Parameters
+    ----------
+    source : ``imagenet``: trained to classify ImageNet (weights V2); ``segmentation``: as the backbone of a Lite R-ASPP
+        network, trained to segment the images of COCO that have the labels of Pascal VOC
+
+    Raises
+    ------
+    BundleError
+        When it is not in the cache and cannot be downloaded.
+    """
+    what = {"imagenet": "ImageNet classification", "segmentation": "COCO segmentation"}[source]
+    advice = (
+        "set source to 'scratch', or to 'phantom', 'reconstruction' or 'jigsaw' with source_path at trained weights"
+    )
+    return _download(_MOBILENETS[source], f"the {what} weights of MobileNetV3-Large", advice)
+
+
+def _download(weights: WeightsEnum, what: str, advice: str) -> dict[str, Any]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE_S)
     try:
-        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+        return weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:  # no network, or a file that is not what its name says
         raise BundleError(
-            "the ImageNet weights of VGG-19 cannot be downloaded here: set start to 'scratch', or to 'phantom' with "
-            "start_path at a model.pt that was trained on phantoms, or put the file into torch's cache of checkpoints."
+            f"{what} cannot be downloaded here from {weights.url}: {advice}, or put the file into torch's cache of "
+            "checkpoints."
         ) from error
+    finally:
+        socket.setdefaulttimeout(before)

@@ -7,11 +7,23 @@ from myotome.training.checkpoint import (
     TrainingProgress,
     copy_fitting_weights,
 )
+from myotome.training.early_stopping import EarlyStopping
 from myotome.training.evaluation import CaseScores, MaskedBatch
 from myotome.training.grade_learning import FitTemperature, GradeKappa, GradeLoss
 from myotome.training.grading import CropBatch, CropSource, RegionBatch, RegionOutput, read_teacher, start_grader
 from myotome.training.grading_table import GradingTable
+from myotome.training.l3_muscle import start_l3
+from myotome.training.level_data import LevelBatch, LevelDataset, LevelLoss, LevelOutput, LevelSampling, LevelScore
+from myotome.training.level_table import LevelTable
 from myotome.training.plane_data import PlaneDataset, PlaneSampling
+from myotome.training.pretext import (
+    JigsawBatch,
+    JigsawScore,
+    ReconstructionBatch,
+    ReconstructionScore,
+    make_permutations,
+)
+from myotome.training.segmentation import MaskedDiceCrossEntropy, MergedOutput, soft_dice_loss
 from myotome.training.setup import list_images, read_datalist, require_known_overrides, start_stage
 from myotome.training.slabs import SlabDataset, SlabSampling
 from myotome.training.stages import (
@@ -29,15 +41,29 @@ __all__ = [
     "CaseScores",
     "CropBatch",
     "CropSource",
+    "EarlyStopping",
     "FitTemperature",
     "GradeKappa",
     "GradeLoss",
     "GradingTable",
+    "JigsawBatch",
+    "JigsawScore",
+    "LevelBatch",
+    "LevelDataset",
+    "LevelLoss",
+    "LevelOutput",
+    "LevelSampling",
+    "LevelScore",
+    "LevelTable",
     "MaskedBatch",
+    "MaskedDiceCrossEntropy",
+    "MergedOutput",
     "MixedPrecisionUpdate",
     "PlaneDataset",
     "PlaneSampling",
     "PooledDice",
+    "ReconstructionBatch",
+    "ReconstructionScore",
     "RegionBatch",
     "RegionOutput",
     "SlabDataset",
@@ -51,10 +77,13 @@ __all__ = [
     "can_train",
     "copy_fitting_weights",
     "list_images",
+    "make_permutations",
     "read_datalist",
     "read_teacher",
     "require_known_overrides",
+    "soft_dice_loss",
     "start_grader",
+    "start_l3",
     "start_stage",
     "train_bundle",
 ]

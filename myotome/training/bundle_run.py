@@ -51,7 +51,7 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
 
     ``configs/train.yaml`` names the stages in its key ``stages``; the first is the file itself, the others are the
     overlays ``train_<stage>.yaml``. A bundle without that key has one stage. An overlay with that key
-    runs some of them.
+    runs some of them. A pretext task is an overlay that ``stages`` does not name; it is run when ``only`` does.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
     named = [YAML(typ="safe").load(configs / f"{name}.yaml").get("stages") for name in ("train", *training.overlays)]
     stages = named[0] or [None]
     wanted = training.only or next((names for names in reversed(named) if names), stages)
-    chosen = [stage for stage in stages if stage in wanted]
+    pretexts = [name for name in training.only or () if (configs / f"train_{name}.yaml").is_file()]
+    chosen = [stage for stage in dict.fromkeys((*pretexts, *stages)) if stage in wanted]
     if not chosen:
         raise BundleError(f"'{training.bundle.name}' has none of the stages {training.only}: it has {stages}.")
     for place, stage in enumerate(chosen):

@@ -14,6 +14,7 @@ from torch import nn
 
 from myotome.errors import BundleError
 from myotome.networks import write_weights
+from myotome.training.early_stopping import EarlyStopping
 from myotome.training.stages import AveragedWeights
 
 __all__ = ["StageCheckpoint", "StageFiles", "TrainingProgress", "copy_fitting_weights"]
@@ -55,13 +56,15 @@ class StageCheckpoint:
     """Resumes a stage at the start of a run, saves it every epoch and when time is up; a handler of the trainer.
 
     The checkpoint holds everything a run needs to go on; the weights file holds the whole cascade's state dict with
-    this stage's averaged weights in it. A stage that is already complete does nothing.
+    this stage's averaged weights in it, or with those of its best validation. A stage that is already complete, or has
+    ended early, does nothing.
 
     Parameters
     ----------
     stage, cascade : what is trained (see :meth:`RespiratoryCascade.stage`), and the cascade it is part of.
     average : the stage's averaged weights.
-    parts : optimiser and scheduler, by name; each has ``state_dict`` and ``load_state_dict``.
+    parts : optimiser, scheduler and the like, by name; each has ``state_dict`` and ``load_state_dict``. The best
+        weights are those of the part that is an :class:`EarlyStopping`, when there is one.
     files : where to read and write.
     max_minutes : stop after this long, to be resumed later; 0 never stops early.
     """
@@ -101,8 +104,12 @@ class StageCheckpoint:
         engine.state.iteration, engine.state.epoch = iteration, iteration // engine.state.epoch_length
         loader = engine.data_loader
         loader.dataset.start = iteration * loader.batch_size
-        if engine.state.epoch >= engine.state.max_epochs:
+        early = self._early_stopping
+        ended_early = early is not None and early.exhausted
+        if engine.state.epoch >= engine.state.max_epochs or ended_early:
             self.save(engine)  # so that the weights file is there even if it was removed since
+        if ended_early:
+            engine.terminate()
         _LOG.info("resumed at iteration %d of %d", iteration, engine.state.epoch_length * engine.state.max_epochs)
 
     def save(self, engine: Any) -> None:
@@ -116,13 +123,15 @@ class StageCheckpoint:
             **{name: part.state_dict() for name, part in self.parts.items()},
         }
         write_weights(state, self.files.checkpoint)
-        self.average.swap()
-        try:
+        early = self._early_stopping
+        with self.average.shown(early.best_weights if early else None):
             state = self.cascade.state_dict()
             weights = {key: value.clone(memory_format=torch.contiguous_format).cpu() for key, value in state.items()}
-        finally:
-            self.average.swap()
         write_weights(weights, self.files.weights)
+
+    @property
+    def _early_stopping(self) -> EarlyStopping | None:
+        return next((part for part in self.parts.values() if isinstance(part, EarlyStopping)), None)
 
     def _watch_clock(self, engine: Any) -> None:
         if time.monotonic() - self._begun > 60 * self.max_minutes:

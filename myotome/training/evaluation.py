@@ -45,6 +45,7 @@ class CaseScores:
     schema : numbering of both label maps.
     image : key of the image in HU, for the density error; ``None`` for an image in other units.
     label, pred : keys of the reference and the prediction.
+    ignored : label of the reference where nothing was annotated; such voxels count nowhere.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class CaseScores:
         image: str | None = "image",
         label: str = "label",
         pred: str = "pred",
+        ignored: int | None = None,
     ) -> None:
         self.output_dir, self.image, self.label, self.pred = Path(output_dir), image, label, pred
-        self.schema = read_label_schema(schema)
+        self.schema, self.ignored = read_label_schema(schema), ignored
         self.rows: list[tuple] = []
 
     def attach(self, engine: Engine) -> None:
@@ -69,9 +71,10 @@ class CaseScores:
             label = batch[self.label]
             affine = np.asarray(label.affine.cpu(), dtype=np.float64)
             grid = Grid(tuple(label.shape[1:]), affine)
+            arrays = [np.asarray(item.cpu())[0].astype(np.uint8) for item in (label, output[self.pred])]
+            left_out = arrays[0] == self.ignored
             reference, prediction = (
-                LabelMap(np.asarray(item.cpu())[0].astype(np.uint8), grid, self.schema)
-                for item in (label, output[self.pred])
+                LabelMap(np.where(left_out, 0, array).astype(np.uint8), grid, self.schema) for array in arrays
             )
             volume = Volume(np.asarray(batch[self.image].cpu())[0], grid) if self.image in batch else None
             file = Path(str(label.meta["filename_or_obj"]))

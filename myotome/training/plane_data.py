@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from myotome.errors import InputError
 from myotome.training.plane_cache import describe_files, keep
-from myotome.transforms import WorkingPlane
+from myotome.transforms import WorkingPlane, fit_spacing_mm
 
 __all__ = ["UNGRADED", "PlaneDataset", "PlaneSampling", "Planes"]
 
@@ -28,10 +28,13 @@ UNGRADED = -1
 class PlaneSampling:
     """How slices are read and drawn.
 
-    Slices lie on a square of ``size`` pixels of ``spacing_mm``. A grade is drawn in proportion to its number of cases
-    to the power of ``1 - balance``: 0 as they are, 1 all grades alike; the sample's ``weight`` makes up for it.
-    ``empty_share`` of the samples show an unlabelled slice of a volume, one of ``empty_slices`` that are at least
-    ``empty_mm`` from the labelled one; where there are none, a labelled one. What was read is kept in ``cache_dir``.
+    Slices lie on a square of ``size`` pixels of ``spacing_mm``, turned as ``view`` says and scaled by ``window_hu``
+    (see :class:`myotome.transforms.WorkingPlane`). With ``whole_body`` the spacing grows until the square shows all of
+    the body. A grade is drawn in proportion to its number of cases to the power of ``1 - balance``: 0 as they are, 1
+    all grades alike; the sample's ``weight`` makes up for it. ``empty_share`` of the samples show an unlabelled slice
+    of a volume, one of ``empty_slices`` that are at least ``empty_mm`` from the labelled one; where there are none, a
+    labelled one. Of an image without a label file, ``slices_per_image`` evenly spread slices are taken, all alike.
+    Label ``ignored`` is kept where nothing was annotated. What was read is kept in ``cache_dir``.
     """
 
     spacing_mm: float = 0.6
@@ -41,6 +44,11 @@ class PlaneSampling:
     empty_slices: int = 2
     empty_mm: float = 12.0
     cache_dir: str | None = None
+    view: str = "sagittal"
+    window_hu: tuple[float, float] | None = None
+    whole_body: bool = False
+    slices_per_image: int = 1
+    ignored: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +69,8 @@ class PlaneDataset(Dataset):
 
     Parameters
     ----------
-    data : rows with the paths ``image`` and ``label``, and optionally ``grade``, 0 to 4.
+    data : rows with the path ``image`` and, for all but pretext tasks, ``label``; optionally ``grade``, 0 to 4, and
+        ``slice``, the index of the slice to take, where it is not the one with most labelled pixels.
     length : number of samples; ``None``: every labelled slice once, in order.
     sampling : how slices are read and drawn.
     prepare : called once with the :class:`Planes`; gives further tensors, one row per slice, by name. Those named
@@ -93,7 +102,10 @@ class PlaneDataset(Dataset):
         self._loaded: tuple[Planes, dict[str, Tensor], np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        return len(self.data) if self.length is None else max(0, self.length - self.start)
+        if self.length is not None:
+            return max(0, self.length - self.start)
+        unlabelled = self.sampling.slices_per_image > 1 and any("label" not in row for row in self.data)
+        return len(self._load()[0].image) if unlabelled else len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         planes, further, chances, weights = self._load()
@@ -133,34 +145,48 @@ def _read_all(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling) -> dic
     images, labels, grades, empty = [], [], [], []
     for row in data:
         image, label, plane = _read_pair(row, sampling)
-        shown, others = _choose_slices(label, plane, sampling)
-        for index in (shown, *others):
+        shown, others = _choose_slices(row, label, plane, sampling)
+        for index in (*shown, *others):
             images.append(plane.take_scaled(image, index).astype(np.float16))
-            labels.append(plane.resample_labels(plane.take(label, index), 5))
-            grades.append(int(row.get("grade", UNGRADED)) if index == shown else UNGRADED)
-            empty.append(index != shown)
+            labels.append(plane.resample_labels(plane.take(label, index), 5, sampling.ignored))
+            grades.append(int(row.get("grade", UNGRADED)) if index in shown else UNGRADED)
+            empty.append(index not in shown)
     image, label = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
     return {"image": image, "label": label, "grade": torch.tensor(grades), "empty": torch.tensor(empty)}
 
 
 def _read_pair(row: Mapping[str, Any], sampling: PlaneSampling) -> tuple[np.ndarray, np.ndarray, WorkingPlane]:
-    opened = NibabelReader().read([row["image"], row["label"]])
-    image, label = (np.asanyarray(item.dataobj) for item in opened)
+    opened = NibabelReader().read([row["image"], row["label"]] if "label" in row else row["image"])
+    image, *others = (np.asanyarray(item.dataobj) for item in (opened if isinstance(opened, list) else [opened]))
+    affine = (opened[0] if isinstance(opened, list) else opened).affine
+    label = others[0] if others else np.zeros(image.shape, np.uint8)
     if image.shape != label.shape:
         raise InputError(f"{row['image']} and {row['label']} differ in shape: make both on one grid.")
-    return image, label, WorkingPlane(image.shape, opened[0].affine, sampling.spacing_mm, sampling.size)
+    spacing_mm = sampling.spacing_mm
+    if sampling.whole_body:
+        spacing_mm = fit_spacing_mm(image, affine, spacing_mm, sampling.size)
+    return image, label, WorkingPlane(image.shape, affine, spacing_mm, sampling.size, sampling.view, sampling.window_hu)
 
 
-def _choose_slices(label: np.ndarray, plane: WorkingPlane, sampling: PlaneSampling) -> tuple[int, list[int]]:
-    """The slice with most labelled pixels, and evenly spread ones that are far enough from it."""
+def _choose_slices(
+    row: Mapping[str, Any], label: np.ndarray, plane: WorkingPlane, sampling: PlaneSampling
+) -> tuple[list[int], list[int]]:
+    """The slice that is named, or has most labelled pixels, and evenly spread ones that are far enough from it."""
+    if "label" not in row:
+        return _spread(np.arange(plane.slice_count), sampling.slices_per_image), []
     others = tuple(axis for axis in range(3) if axis != plane.slice_axis)
-    shown = int(np.count_nonzero(label, axis=others).argmax())
+    shown = int(row.get("slice", np.count_nonzero(label, axis=others).argmax()))
     if not sampling.empty_share or not label.any():
-        return shown, []
+        return [shown], []
     apart = np.abs(np.arange(plane.slice_count) - shown) * plane.slice_spacing_mm
-    far = np.flatnonzero(apart >= sampling.empty_mm)
-    count = min(len(far), sampling.empty_slices)
-    return shown, [int(far[place]) for place in np.linspace(0, len(far) - 1, count).round().astype(int)]
+    return [shown], _spread(np.flatnonzero(apart >= sampling.empty_mm), sampling.empty_slices)
+
+
+def _spread(indices: np.ndarray, count: int) -> list[int]:
+    """So many of the indices, from the first to the last; a single one is the middle."""
+    count = min(len(indices), count)
+    places = np.linspace(0, len(indices) - 1, count) if count != 1 else np.array([(len(indices) - 1) / 2])
+    return [int(indices[place]) for place in places.round().astype(int)]
 
 
 def _chances(planes: Planes, sampling: PlaneSampling) -> tuple[np.ndarray, np.ndarray]:

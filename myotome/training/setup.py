@@ -27,10 +27,11 @@ _RUN_OPTIONS = {
 }
 
 
-def read_datalist(path: str | Path, key: str) -> list[dict[str, Any]]:
+def read_datalist(path: str | Path, key: str, drop_null: bool = False) -> list[dict[str, Any]]:
     """Rows of one list of a ``datalist.json``, their relative paths resolved against its folder.
 
-    What is no text, such as a grade, is no path and stays as it is.
+    What is no text, such as a grade, is no path and stays as it is. With ``drop_null`` what is null is left out, since
+    a batch cannot hold it.
 
     Raises
     ------
@@ -45,7 +46,10 @@ def read_datalist(path: str | Path, key: str) -> list[dict[str, Any]]:
     rows = table.get(key) if isinstance(table, dict) else None
     if not rows:
         raise InputError(f"{path} lists no '{key}' cases: make the data again, or set dataset_dir.")
-    return [{name: _resolve(path.parent, value) for name, value in row.items()} for row in rows]
+    return [
+        {name: _resolve(path.parent, value) for name, value in row.items() if not (drop_null and value is None)}
+        for row in rows
+    ]
 
 
 def _resolve(folder: Path, value: Any) -> Any:

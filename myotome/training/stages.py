@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -112,6 +113,18 @@ class AveragedWeights:
             kept = value.clone()
             value.copy_(self.average[key])
             self.average[key].copy_(kept)
+
+    @contextmanager
+    def shown(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+        """Give the network the average for a while, or other weights of the same names."""
+        kept, own = self.average, {key: value.clone() for key, value in (weights or self.average).items()}
+        self.average = own
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
+            self.average = kept
 
 
 class UseAverage:

@@ -28,10 +28,14 @@ from myotome.transforms.grids import (
     resample_plane,
 )
 from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
-from myotome.transforms.planes import WorkingPlane, scale_to_percentiles
+from myotome.transforms.planes import VIEWS, WorkingPlane, fit_spacing_mm, scale_to_percentiles, scale_window
 from myotome.transforms.saving import VolumeWriter
+from myotome.transforms.spine_projections import PROJECTION_MM, PROJECTION_SIZE, SpineProjections, project_spine
 
 __all__ = [
+    "PROJECTION_MM",
+    "PROJECTION_SIZE",
+    "VIEWS",
     "CropBodyd",
     "PlaneRestorer",
     "RandBlurd",
@@ -50,6 +54,7 @@ __all__ = [
     "RandTurn",
     "ResampleInPlaned",
     "RestoreLabelMapd",
+    "SpineProjections",
     "VolumeWriter",
     "WorkingPlane",
     "decide_muscle",
@@ -57,8 +62,11 @@ __all__ = [
     "find_body",
     "find_body_box",
     "find_neighbours",
+    "fit_spacing_mm",
     "in_plane_size",
+    "project_spine",
     "resample_plane",
     "scale_to_percentiles",
+    "scale_window",
     "seeded_generator",
 ]

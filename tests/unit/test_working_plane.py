@@ -115,3 +115,40 @@ def test_the_networks_see_the_scaled_slice():
     seen = plane.take_scaled(image, 0)
     assert seen.shape == (256, 256) and seen.dtype == np.float32 and seen.max() == 1
     assert np.array_equal(seen, plane.resample(scale_to_percentiles(plane.take(image, 0))))
+
+
+AXIAL = np.diag([-0.8, -0.8, 5.0, 1.0])  # as DICOM: columns to the left, rows to the back
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flipped", [(), (0,), (1, 2)])
+def test_axial_slices_have_the_patients_right_on_the_left_and_anterior_on_top(order, flipped):
+    image = np.zeros((100, 90, 4), np.float32)
+    image[20:30, 10:20, 2] = 1  # small indices: to the right of the patient, and in front
+    image, affine = reorder(image, AXIAL, order, flipped)
+    plane = WorkingPlane(image.shape, affine, 0.8, 96, view="axial", window_hu=(0, 1))
+    index = 2 if order.index(2) not in flipped else 1
+    assert plane.slice_axis == order.index(2)
+    rows, columns = np.nonzero(plane.take_scaled(image, index) > 0.5)
+    assert (rows.min(), rows.max()) == (10 + 3, 19 + 3)  # 90 rows in the middle of 96
+    assert (columns.min(), columns.max()) == (20 - 2, 29 - 2)  # 96 of 100 columns
+    back = np.zeros_like(image)
+    plane.put(back, index, plane.restore(plane.take_scaled(image, index)) > 0.5)
+    assert np.array_equal(back, image)
+
+
+def test_a_window_scales_and_clips():
+    plane = WorkingPlane((4, 4, 1), np.eye(4), 1.0, 4, view="axial", window_hu=(-150, 250))
+    seen = plane.take_scaled(np.array([-1000, -150, 50, 250, 3000, 0, 0, 0] * 2, float).reshape(4, 4, 1), 0)
+    assert set(np.round(np.unique(seen), 4)) == {0.0, 0.375, 0.5, 1.0}
+    with pytest.raises(GeometryError, match="no view 'coronal'"):
+        WorkingPlane((4, 4, 1), np.eye(4), view="coronal")
+
+
+def test_what_is_not_annotated_stays_so():
+    labels = np.zeros((40, 40, 1), np.uint8)
+    labels[10:20, 10:30, 0], labels[20:30, 10:30, 0] = 1, 255
+    plane = WorkingPlane(labels.shape, np.diag([-1.0, -1.0, 1.0, 1.0]), 1.0, 40, view="axial")
+    seen = plane.resample_labels(plane.take(labels, 0), 5, ignored=255)
+    assert np.array_equal(seen, plane.take(labels, 0))
+    assert not (plane.resample_labels(plane.take(labels, 0), 5) == 255).any()

@@ -95,3 +95,52 @@ def test_an_empty_list_and_unequal_shapes_are_refused(tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((5, 5, 1), np.uint8), SAGITTAL), tmp_path / "a_label.nii")
     with pytest.raises(InputError, match="differ in shape"):
         PlaneDataset(read(tmp_path, [row]))[0]
+
+
+AXIAL = np.diag([-1.5, -1.5, 5.0, 1.0])
+
+
+def write_ct(folder, name: str, slices: int = 5) -> dict:
+    """Soft tissue of 50 HU + 10 HU a slice in air; slice 3 has most muscle and unknown pixels, slice 1 a little."""
+    image, label = np.full((96, 96, slices), -1000, np.int16), np.zeros((96, 96, slices), np.uint8)
+    image[10:86, 20:76] = 50 + 10 * np.arange(slices)
+    label[30:60, 30:60, 3 % slices], label[30:40, 30:60, 1 % slices] = 1, 1
+    label[30:40, 30:60, 3 % slices] = 255
+    for kind, array in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(array, AXIAL), folder / f"{name}_{kind}.nii")
+    return {"image": f"{name}_image.nii", "label": f"{name}_label.nii"}
+
+
+CT = {"spacing_mm": 1.5, "size": 96, "view": "axial", "window_hu": (-150, 250), "ignored": 255}
+
+
+def test_the_slice_with_most_labels_is_taken_or_the_one_that_is_named(tmp_path):
+    row = write_ct(tmp_path, "a")
+    data = PlaneDataset(read(tmp_path, [row, {**row, "slice": 1}]), sampling=PlaneSampling(**CT))
+    assert [float(data[n]["image"][0, 40, 40]) for n in (0, 1)] == pytest.approx([230 / 400, 210 / 400], abs=1e-3)
+    assert [int((data[n]["label"] == 1).sum()) for n in (0, 1)] == [600, 300]
+    assert [int((data[n]["label"] == 255).sum()) for n in (0, 1)] == [300, 0]
+
+
+def test_slices_of_images_without_labels_are_spread_over_them(tmp_path):
+    row = write_ct(tmp_path, "a")
+    data = PlaneDataset(read(tmp_path, [{"image": row["image"]}]), sampling=PlaneSampling(**CT, slices_per_image=3))
+    assert len(data) == 3 and not any(data[n]["label"].any() for n in range(3))
+    seen = [float(data[n]["image"][0, 40, 40]) for n in range(3)]
+    assert seen == pytest.approx([200 / 400, 220 / 400, 240 / 400], abs=1e-3)
+    one = PlaneDataset(read(tmp_path, [{"image": row["image"]}]), sampling=PlaneSampling(**CT))
+    assert len(one) == 1 and float(one[0]["image"][0, 40, 40]) == pytest.approx(220 / 400, abs=1e-3)
+
+
+def test_a_wide_body_is_shown_whole(tmp_path):
+    rows = read(tmp_path, [write_ct(tmp_path, "a")])
+    shown = PlaneDataset(rows, sampling=PlaneSampling(**{**CT, "size": 48}, whole_body=True))[0]["image"][0]
+    assert shown[24].min() == 0 and not shown[:, 0].any() and not shown[:, -1].any()  # 114 mm, and margins, in 72 mm
+    assert int((shown[24] > 0).sum()) == pytest.approx(76 * 48 / (76 + 2 * 12 / 1.5), abs=3)
+
+
+def test_what_is_null_is_no_part_of_a_batch(tmp_path):
+    (tmp_path / "datalist.json").write_text(json.dumps({"testing": [{"image": "a.nii", "l3_z_mm": None}]}))
+    path = tmp_path / "datalist.json"
+    assert read_datalist(path, "testing")[0]["l3_z_mm"] is None
+    assert read_datalist(path, "testing", drop_null=True) == [{"image": str(tmp_path / "a.nii")}]
