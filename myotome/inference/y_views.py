@@ -19,9 +19,9 @@ from myotome.biomarkers.rotator_cuff import find_y_view
 from myotome.biomarkers.shoulder_image import flag_shoulder_image
 from myotome.geometry import Grid, Volume
 from myotome.measurement import Grading
-from myotome.networks import DEFINITION_NAMES, SupraspinatusGrader, regions_of
+from myotome.networks import DEFINITION_NAMES, REGION_GROUPS, SupraspinatusGrader, regions_of
 from myotome.structures import LabelMap, read_label_schema
-from myotome.transforms import WorkingPlane, scale_to_percentiles
+from myotome.transforms import WorkingPlane, keep_largest_pieces, scale_to_percentiles
 
 __all__ = ["YViewInferer"]
 
@@ -66,7 +66,8 @@ class YViewInferer(Inferer):
 
     The Y-view is the slice that shows muscle, scapular spine and coracoid process, at least 0.3 cm2 of each and at most
     20 cm2 of muscle; of several, the one with most of them and the greatest certainty. A slice that comes alone is held
-    to the same. Where there is no such slice nothing is labelled, and so nothing is graded.
+    to the same. Where there is no such slice nothing is labelled, and so nothing is graded. Of muscle and fossa
+    together, of the spine and of the coracoid process only the largest connected piece in a slice is kept.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class YViewInferer(Inferer):
         plane = self._plane(array.shape, affine)
         labels, best = np.zeros(array.shape, np.uint8), None
         for index, probabilities in enumerate(self._regions(array, plane, network)):
-            decided = plane.restore_labels(probabilities)
+            decided = keep_largest_pieces(plane.restore_labels(probabilities), REGION_GROUPS)
             seen = _Seen(_areas_cm2(decided, plane, affine), _certainties(probabilities))
             if seen.is_y_view and (best is None or seen.score > best[0]):
                 best = seen.score, index, decided

@@ -28,7 +28,7 @@ from myotome.transforms.grids import (
     resample_plane,
 )
 from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
-from myotome.transforms.planes import WorkingPlane, scale_to_percentiles
+from myotome.transforms.planes import WorkingPlane, keep_largest_pieces, scale_to_percentiles
 from myotome.transforms.saving import VolumeWriter
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "find_body_box",
     "find_neighbours",
     "in_plane_size",
+    "keep_largest_pieces",
     "resample_plane",
     "scale_to_percentiles",
     "seeded_generator",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.ndimage import label as label_components
 
 from myotome.errors import GeometryError
 from myotome.geometry import Grid
 
-__all__ = ["WorkingPlane", "scale_to_percentiles"]
+__all__ = ["WorkingPlane", "keep_largest_pieces", "scale_to_percentiles"]
 
 
 class WorkingPlane:
@@ -112,6 +115,24 @@ def scale_to_percentiles(plane: np.ndarray, low: float = 1.0, high: float = 99.0
     if top <= bottom:
         return np.zeros_like(plane)
     return ((plane - bottom) / (top - bottom)).clip(0, 1)
+
+
+def keep_largest_pieces(labels: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """The same labels, but of each group of structures only its largest connected piece; the rest becomes 0.
+
+    Parameters
+    ----------
+    labels : (rows, columns) label numbers.
+    groups : numbers of structures that lie together, such as a muscle and what is left of its compartment. Pixels that
+        touch at a corner are connected. What is in no group is kept as it is.
+    """
+    kept = labels.copy()
+    for group in groups:
+        inside = np.isin(labels, group)
+        pieces, count = label_components(inside, np.ones((3, 3)))
+        if count > 1:
+            kept[inside & (pieces != 1 + np.bincount(pieces[inside])[1:].argmax())] = 0
+    return kept
 
 
 def _directions(affine: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from myotome.errors import GeometryError
-from myotome.transforms import WorkingPlane, scale_to_percentiles
+from myotome.transforms import WorkingPlane, keep_largest_pieces, scale_to_percentiles
 
 SPACING_MM = 0.5
 # Columns to the back, rows to the feet, slices to the right and, turned by 25 degrees about the vertical, forwards.
@@ -115,3 +115,17 @@ def test_the_networks_see_the_scaled_slice():
     seen = plane.take_scaled(image, 0)
     assert seen.shape == (256, 256) and seen.dtype == np.float32 and seen.max() == 1
     assert np.array_equal(seen, plane.resample(scale_to_percentiles(plane.take(image, 0))))
+
+
+def test_of_a_group_the_largest_piece_is_kept():
+    labels = np.zeros((6, 12), np.uint8)
+    labels[0:2, 0:3] = 1  # six pixels of 1
+    labels[2, 3] = 2  # touch at a corner: the same piece
+    labels[3:6, 4:6] = 3
+    labels[0:3, 8:10] = 1  # as many of the group, less one
+    labels[5, 11] = 4  # in no group
+    expected = labels.copy()
+    expected[0:3, 8:10] = 0
+    assert np.array_equal(keep_largest_pieces(labels, ((1, 2), (3,))), expected)
+    alone = keep_largest_pieces(labels, ((1,),))
+    assert (alone == 1).sum() == 6 and (alone == 2).sum() == 1
