@@ -30,6 +30,7 @@ _BATCH = 4
 _LEAST_CM2 = 0.3
 _LARGEST_MUSCLE_CM2 = 20.0  # twice that of the strongest phantom
 _CERTAINTY_WEIGHT = 4
+_LEAST_SCORE = 0.3  # half that of the least sure of 220 validation phantoms; lumbar spines of two people reach 0.08
 _SHOWN_INTENSITY = 100.0
 
 
@@ -42,9 +43,10 @@ class _Seen:
 
     @property
     def is_y_view(self) -> bool:
-        """True when muscle, scapular spine and coracoid process are all there, and the muscle is no larger than one."""
+        """True when muscle, scapular spine and coracoid process are all there, for sure and of a likely size."""
         muscle, spine, coracoid = self.areas_cm2[[1, 3, 4]]
-        return bool(min(muscle, spine, coracoid) >= _LEAST_CM2 and muscle <= _LARGEST_MUSCLE_CM2)
+        likely = min(muscle, spine, coracoid) >= _LEAST_CM2 and muscle <= _LARGEST_MUSCLE_CM2
+        return bool(likely and self.score >= _LEAST_SCORE)
 
     @property
     def score(self) -> float:
@@ -65,7 +67,8 @@ class YViewInferer(Inferer):
     asks the classifier about what is labelled.
 
     The Y-view is the slice that shows muscle, scapular spine and coracoid process, at least 0.3 cm2 of each and at most
-    20 cm2 of muscle; of several, the one with most of them and the greatest certainty. A slice that comes alone is held
+    20 cm2 of muscle, and of which the network is sure; of several, the one with most of them and the greatest
+    certainty. A slice that comes alone is held
     to the same. Where there is no such slice nothing is labelled, and so nothing is graded. Of muscle and fossa
     together, of the spine and of the coracoid process only the largest connected piece in a slice is kept.
 
