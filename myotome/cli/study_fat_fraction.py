@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from myotome.cli.progress import show_counts
 from myotome.cli.study_agreement import print_agreements
 from myotome.cli.tables import print_files
+
+if TYPE_CHECKING:
+    from myotome.geometry import Volume
+    from myotome.structures import LabelMap
 
 __all__ = ["fat_fraction"]
 
@@ -19,6 +24,9 @@ def fat_fraction(
         int | None, typer.Option("--phantoms", min=1, help="Measure so many shoulder phantoms of all grades.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first phantom.")] = 900_000,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", "-b", help="Measure phantoms within the contours that a bundle finds.")
+    ] = None,
     dixon: Annotated[
         Path | None,
         typer.Option("--dixon", help="Folder with one water, one fat and one labels image (NIfTI) of a person."),
@@ -30,11 +38,14 @@ def fat_fraction(
 ) -> None:
     """Compare the fat fraction that one contrast gives with a known one: of phantoms, or of a Dixon acquisition.
 
-    Phantoms are measured within their true contours. Dixon's water and fat are added to an in-phase image, and to one
-    with fat less bright, and each muscle in each slice is measured in that image alone. Differences are estimate minus
-    truth, or minus Dixon. With -o: fat_fractions.csv, agreement.csv, figures, report.html and report.pdf.
+    Phantoms are measured within their true contours, or within those that a bundle finds. Dixon's water and fat are
+    added to an in-phase image, and to one with fat less bright, and each muscle in each slice is measured in that image
+    alone. Differences are estimate minus truth, or minus Dixon. With -o: fat_fractions.csv, agreement.csv, figures,
+    report.html and report.pdf.
 
     Example: myotome study fat-fraction --phantoms 200 -o phantoms
+
+    Example: myotome study fat-fraction --phantoms 200 --bundle supraspinatus_mri_classification
 
     Example: myotome study fat-fraction --dixon data/paraspinal_dixon_mr -o dixon
     """
@@ -45,12 +56,14 @@ def fat_fraction(
 
     if (phantoms is None) == (dixon is None):
         raise InputError("say what to compare with: --phantoms COUNT or --dixon FOLDER, one of the two.")
+    if bundle is not None and phantoms is None:
+        raise InputError("--bundle draws the contours of phantoms: give --phantoms COUNT with it.")
     if dixon is not None:
         table = study.compare_dixon(study.read_dixon_case(dixon))
         comparisons, notes = study.make_dixon_comparisons(table), [study.DIXON_NOTE]
     else:
         with show_counts(quiet) as advance:
-            table = study.compare_phantoms(phantoms, seed, advance)
+            table = study.compare_phantoms(phantoms, seed, advance, _contours_of(bundle))
         comparisons, notes = study.make_phantom_comparisons(table), study.summarise_phantoms(table)
     if output is None:
         agreements = compute_agreements(comparisons)
@@ -60,3 +73,12 @@ def fat_fraction(
     print_agreements(agreements, notes)
     if output is not None:
         print_files(output, ("fat_fractions.csv", "agreement.csv", "report.html", "report.pdf"))
+
+
+def _contours_of(bundle: str | None) -> Callable[[Volume], LabelMap] | None:
+    if bundle is None:
+        return None
+    from myotome.inference import BundleSegmenter
+    from myotome.resources import bundle_root
+
+    return BundleSegmenter(bundle_root(bundle)).segment

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from myotome.errors import InputError
 from myotome.geometry import Volume
-from myotome.networks import MASKS, SupraspinatusGrader, read_weights, regions_of
+from myotome.networks import MASKS, REGION_GROUPS, SupraspinatusGrader, read_weights, regions_of
 from myotome.structures import LabelMap
-from myotome.transforms.planes import WorkingPlane
+from myotome.transforms.planes import WorkingPlane, keep_largest_pieces
 
 __all__ = ["BatchGrader", "YView", "take_y_view"]
 
@@ -77,14 +77,10 @@ class BatchGrader:
 
     def label(self, views: Sequence[YView]) -> list[np.ndarray]:
         """(rows, columns) uint8 labels of each slice, on the image's own pixels."""
-        labels = []
-        for batch, images in self._batches(views):
-            regions = self._regions(images).cpu().numpy()
-            labels += [view.plane.restore_labels(region) for view, region in zip(batch, regions, strict=True)]
-        return labels
+        return [label for batch, images in self._batches(views) for label in self._label(batch, images)]
 
     def grade(self, views: Sequence[YView], masks: str = "predicted", calibrated: bool = False) -> np.ndarray:
-        """(n, 10) probabilities: positive by definitions A to E, then grades 0 to 4.
+        """(n, 10) probabilities: positive by definitions A to E, then grades 0 to 4, as `YViewInferer` says.
 
         Parameters
         ----------
@@ -109,16 +105,19 @@ class BatchGrader:
         return np.concatenate(found)
 
     def _choose(self, batch: Sequence[YView], images: Tensor, masks: str) -> Tensor:
-        if masks == "predicted":
-            return self._regions(images)
         if masks == "none":
             return torch.zeros((len(images), _CLASSES, *images.shape[2:]), device=self.device)
-        labels = np.stack([view.plane.resample_labels(view.label, _CLASSES) for view in batch])
-        return regions_of(torch.from_numpy(labels)[:, None].to(self.device))
+        given = self._label(batch, images) if masks == "predicted" else [view.label for view in batch]
+        labels = [view.plane.resample_labels(label, _CLASSES) for view, label in zip(batch, given, strict=True)]
+        return regions_of(torch.from_numpy(np.stack(labels))[:, None].to(self.device))
 
     @torch.inference_mode()
-    def _regions(self, images: Tensor) -> Tensor:
-        return self._network.region_logits(images).softmax(dim=1)
+    def _label(self, batch: Sequence[YView], images: Tensor) -> list[np.ndarray]:
+        regions = self._network.region_logits(images).softmax(dim=1).cpu().numpy()
+        return [
+            keep_largest_pieces(view.plane.restore_labels(region), REGION_GROUPS)
+            for view, region in zip(batch, regions, strict=True)
+        ]
 
     def _batches(self, views: Sequence[YView]) -> Iterator[tuple[Sequence[YView], Tensor]]:
         for start in range(0, len(views), self._batch_size):

@@ -17,6 +17,7 @@ __all__ = [
     "DEFINITION_NAMES",
     "GRADER_STAGES",
     "MASKS",
+    "REGION_GROUPS",
     "CropBox",
     "SmallClassifier",
     "SupraspinatusGrader",
@@ -31,6 +32,8 @@ DEFINITION_NAMES = ("A", "B", "C", "D", "E")
 GRADER_STAGES = ("region", "grade")
 # Where a crop is cut: around given labels, around the region network's own, or not at all (the whole image).
 MASKS = ("reference", "predicted", "none")
+# Labels that lie together: muscle and rest of its fossa, the spine, the coracoid process. Each is one piece in a slice.
+REGION_GROUPS = ((1, 2), (3,), (4,))
 
 _CLASSES = 5
 _LOGITS = 2 * len(DEFINITION_NAMES) + 4

@@ -19,9 +19,11 @@ from myotome.biomarkers.goutallier import GRADES
 from myotome.biomarkers.rotator_cuff import measure_supraspinatus
 from myotome.biomarkers.tissue_levels import REACH_MM
 from myotome.errors import InputError
+from myotome.geometry import Volume
 from myotome.io.nifti import read_nifti
 from myotome.phantoms.shoulder import make_shoulder
 from myotome.report.comparisons import Comparison
+from myotome.structures import LabelMap
 
 __all__ = [
     "CONTRASTS",
@@ -178,13 +180,19 @@ def make_dixon_comparisons(table: pd.DataFrame) -> list[Comparison]:
     return comparisons
 
 
-def compare_phantoms(count: int, seed: int, advance: Callable[[int, int, str], None] | None = None) -> pd.DataFrame:
-    """The fat fraction of shoulder phantoms, drawn and measured within the true contour; every grade equally often.
+def compare_phantoms(
+    count: int,
+    seed: int,
+    advance: Callable[[int, int, str], None] | None = None,
+    segment: Callable[[Volume], LabelMap] | None = None,
+) -> pd.DataFrame:
+    """The fat fraction of shoulder phantoms, every grade equally often.
 
     Parameters
     ----------
     count, seed : how many, and the seed of the first
     advance : called with how many are done, how many there are, and of what
+    segment : draws the contour that is measured, such as `Segmenter.segment`; the true one when ``None``
 
     Returns
     -------
@@ -195,7 +203,7 @@ def compare_phantoms(count: int, seed: int, advance: Callable[[int, int, str], N
     rows = []
     for index in range(count):
         case = make_shoulder(seed + index, grade=GRADES[index % len(GRADES)])
-        measurements, _ = measure_supraspinatus(case.volume, case.label_map)
+        measurements, _ = measure_supraspinatus(case.volume, segment(case.volume) if segment else case.label_map)
         mixture, otsu = (
             next(row for row in measurements if row.measure == name) for name in ("fat_fraction", "fat_fraction_otsu")
         )
@@ -249,5 +257,5 @@ def summarise_phantoms(table: pd.DataFrame) -> list[str]:
         f"Mean absolute error {error.mean():.2f} points over {len(given)} phantoms: {by_sequence}; "
         f"largest {error.max():.1f}.",
         f"The interval held the true value in {100 * held:.1f} % of them.",
-        f"{len(table) - len(given)} of {len(table)} were refused (fat suppressed, or not told from muscle).",
+        f"{len(table) - len(given)} of {len(table)} were refused (fat suppressed, not told from muscle, or no muscle).",
     ]

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -15,6 +16,7 @@ from myotome.errors import BundleError, InputError
 from myotome.networks import (
     CROP_SIZE,
     MASKS,
+    REGION_GROUPS,
     CropBox,
     SupraspinatusGrader,
     read_imagenet_weights,
@@ -24,7 +26,7 @@ from myotome.networks import (
 )
 from myotome.training.plane_cache import describe_network, keep
 from myotome.training.plane_data import UNGRADED, Planes
-from myotome.transforms import RandIntensity, RandTurn, seeded_generator
+from myotome.transforms import RandIntensity, RandTurn, keep_largest_pieces, seeded_generator
 
 __all__ = [
     "STARTS",
@@ -167,7 +169,8 @@ class CropSource:
         region.eval()
         parts = [region(part[:, None].float().to(device)).argmax(1).byte().cpu() for part in image.split(_BATCH)]
         region.train(training)
-        return torch.cat(parts)
+        cleaned = [keep_largest_pieces(label, REGION_GROUPS) for label in torch.cat(parts).numpy()]
+        return torch.from_numpy(np.stack(cleaned))
 
     @torch.no_grad()
     def _ask(self, image: Tensor, label: Tensor) -> Tensor:

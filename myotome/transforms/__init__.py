@@ -28,7 +28,14 @@ from myotome.transforms.grids import (
     resample_plane,
 )
 from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
-from myotome.transforms.planes import VIEWS, WorkingPlane, fit_spacing_mm, scale_to_percentiles, scale_window
+from myotome.transforms.planes import (
+    VIEWS,
+    WorkingPlane,
+    fit_spacing_mm,
+    keep_largest_pieces,
+    scale_to_percentiles,
+    scale_window,
+)
 from myotome.transforms.saving import VolumeWriter
 from myotome.transforms.spine_projections import PROJECTION_MM, PROJECTION_SIZE, SpineProjections, project_spine
 
@@ -64,6 +71,7 @@ __all__ = [
     "find_neighbours",
     "fit_spacing_mm",
     "in_plane_size",
+    "keep_largest_pieces",
     "project_spine",
     "resample_plane",
     "scale_to_percentiles",

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import label as label_components
 
 from myotome.errors import GeometryError
 from myotome.geometry import Grid
 from myotome.transforms.grids import find_body_box
 
-__all__ = ["VIEWS", "WorkingPlane", "fit_spacing_mm", "make_resampling", "scale_to_percentiles", "scale_window"]
+__all__ = [
+    "VIEWS",
+    "WorkingPlane",
+    "fit_spacing_mm",
+    "keep_largest_pieces",
+    "make_resampling",
+    "scale_to_percentiles",
+    "scale_window",
+]
 
 VIEWS = ("sagittal", "axial")
 # Directions across the slices, and the world axes of the rows and columns, which run down, back or to the left.
@@ -168,6 +177,24 @@ def fit_spacing_mm(image: np.ndarray, affine: np.ndarray, spacing_mm: float, siz
         middle = 0.5 * (image.shape[axis] - 1)
         reach = max(reach, (middle - side.start) * step, (side.stop - 1 - middle) * step)
     return max(spacing_mm, 2 * reach / size)
+
+
+def keep_largest_pieces(labels: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """The same labels, but of each group of structures only its largest connected piece; the rest becomes 0.
+
+    Parameters
+    ----------
+    labels : (rows, columns) label numbers.
+    groups : numbers of structures that lie together, such as a muscle and what is left of its compartment. Pixels that
+        touch at a corner are connected. What is in no group is kept as it is.
+    """
+    kept = labels.copy()
+    for group in groups:
+        inside = np.isin(labels, group)
+        pieces, count = label_components(inside, np.ones((3, 3)))
+        if count > 1:
+            kept[inside & (pieces != 1 + np.bincount(pieces[inside])[1:].argmax())] = 0
+    return kept
 
 
 def _directions(affine: np.ndarray) -> np.ndarray:

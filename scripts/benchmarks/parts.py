@@ -171,6 +171,15 @@ def volumes(bench: Bench) -> Iterator[Job]:
         )
 
 
+def shoulder(bench: Bench) -> Iterator[Job]:
+    """`myotome analyze` on one slice of a shoulder, the first and the warm ones of a process."""
+    folder, slices = bench.inputs.shoulder_dicom(), 3 if bench.quick else 20
+    output = bench.folder / "shoulder"
+    arguments = ("--image", str(folder), "--output", str(output), "--slices", str(slices))
+    for repeat in range(bench.runs):
+        yield Job("shoulder", "one slice", folder.name, "run_shoulder", arguments, {"slices": slices}, repeat)
+
+
 def roofline(bench: Bench) -> Iterator[Job]:
     """The processor's measured peaks."""
     seconds = "1" if bench.quick else "6"
@@ -215,4 +224,5 @@ PARTS: dict[str, Callable[[Bench], Iterator[Job]]] = {
     "sizes": sizes,
     "classes": classes,
     "volumes": volumes,
+    "shoulder": shoulder,
 }

@@ -258,7 +258,7 @@ def _volumes(records: list[Record]) -> str:
         warm = [lap for r in some for lap in r["result"]["laps_s"][1:]]
         memory = f"{_middle(some, lambda r: r['peak_above_imports_mb']) / 1024:.2f}"
         rows.append([name, len(some), _range(first), _range(warm), memory])
-    return _table(("run", "runs", "first volume s", "warm volume s", "peak above imports GB"), rows)
+    return _table(("run", "runs", "first image s", "warm image s", "peak above imports GB"), rows)
 
 
 def _roofline(records: list[Record]) -> str:
@@ -319,6 +319,7 @@ _TABLES: dict[str, Callable[[list[Record]], str]] = {
     "sizes": _sizes,
     "classes": _classes,
     "volumes": _volumes,
+    "shoulder": _volumes,
     "roofline": _roofline,
     "biomarkers": _biomarkers,
 }
@@ -343,6 +344,9 @@ def read_bars(ledger: Ledger) -> list[Bar]:
     for (name,), some in group(ledger.latest("biomarkers"), "name").items():
         if name == "20 structures":
             bars.append(_at_least(f"biomarkers, {name}", 20, _middle(some, lambda r: r["ratio"]), " times"))
+    if some := ledger.latest("shoulder"):
+        warm = median(lap for record in some for lap in record["result"]["laps_s"][1:])
+        bars.append(_at_most("shoulder, one slice, DICOM to all outputs", 1, warm, " s"))
     return bars
 
 

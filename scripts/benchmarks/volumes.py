@@ -80,6 +80,16 @@ class Inputs:
             write_volume(path, replace(volume, array=array, grid=Grid(array.shape, volume.grid.affine)))
         return path
 
+    def shoulder_dicom(self) -> Path:
+        """DICOM folder of one T2-weighted slice of a shoulder phantom."""
+        folder = self.folder / "shoulder_dicom"
+        if not folder.is_dir():
+            from myotome.io.dicom_writing import write_dicom_series
+            from myotome.phantoms.shoulder import ShoulderScan, make_shoulder
+
+            write_dicom_series(folder, make_shoulder(_SEED, ShoulderScan(slices=1)).volume)
+        return folder
+
     def real(self) -> Path | None:
         """NIfTI file of the real series; ``None`` where that is not on this machine."""
         if not REAL_SERIES.is_dir():

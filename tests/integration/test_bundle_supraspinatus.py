@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.io import loadmat
 
+from myotome.geometry import Grid, Volume
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 
@@ -229,3 +231,12 @@ def test_the_mirror_takes_no_file_that_the_bundle_does_not_name(tmp_path):
     done = subprocess.run([*run, "--add", NAME, str(other)], capture_output=True, text=True)
     assert done.returncode != 0 and "no bundle with a large_files.yml" in done.stderr
     assert not (tmp_path / "mirror").exists()
+
+
+@pytest.mark.parametrize("name", ["ivd_11.mat", "ivd_20.mat"])
+def test_in_a_lumbar_spine_no_supraspinatus_is_found(shared_data, name):
+    """Sagittal MR of people, without a header that says what it shows; the weights are the shipped ones."""
+    array = loadmat(shared_data / "lumbar_disc_mr" / name)["I"].astype(np.float32)
+    affine = np.array([[0, 0, 1.0, 0], [0, -1.0, 0, 0], [-1.0, 0, 0, 0], [0, 0, 0, 1]])
+    labels = BundleSegmenter(BUNDLE).segment(Volume(array, Grid(array.shape, affine), "MR"))
+    assert not labels.array.any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from myotome.errors import GeometryError
-from myotome.transforms import WorkingPlane, scale_to_percentiles
+from myotome.transforms import WorkingPlane, keep_largest_pieces, scale_to_percentiles
 
 SPACING_MM = 0.5
 # Columns to the back, rows to the feet, slices to the right and, turned by 25 degrees about the vertical, forwards.
@@ -152,3 +152,17 @@ def test_what_is_not_annotated_stays_so():
     seen = plane.resample_labels(plane.take(labels, 0), 5, ignored=255)
     assert np.array_equal(seen, plane.take(labels, 0))
     assert not (plane.resample_labels(plane.take(labels, 0), 5) == 255).any()
+
+
+def test_of_a_group_the_largest_piece_is_kept():
+    labels = np.zeros((6, 12), np.uint8)
+    labels[0:2, 0:3] = 1  # six pixels of 1
+    labels[2, 3] = 2  # touch at a corner: the same piece
+    labels[3:6, 4:6] = 3
+    labels[0:3, 8:10] = 1  # as many of the group, less one
+    labels[5, 11] = 4  # in no group
+    expected = labels.copy()
+    expected[0:3, 8:10] = 0
+    assert np.array_equal(keep_largest_pieces(labels, ((1, 2), (3,))), expected)
+    alone = keep_largest_pieces(labels, ((1,),))
+    assert (alone == 1).sum() == 6 and (alone == 2).sum() == 1

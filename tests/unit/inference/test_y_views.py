@@ -90,6 +90,22 @@ def test_without_the_structures_of_a_y_view_nothing_is_labelled_or_graded(networ
     assert YViewInferer().grade(volume, LabelMap(labels, volume.grid, SCHEMA), network) is None
 
 
+def test_what_the_network_is_unsure_of_is_no_y_view(network):
+    volume, truth = make_shoulder_case()
+    decided = network.region_logits
+    network.region_logits = lambda image: 0.02 * decided(image)  # certainties of 0.4
+    assert not YViewInferer().segment(paint(truth), volume.grid.affine, network).any()
+
+
+def test_of_each_structure_the_largest_piece_is_kept(network):
+    volume, truth = make_shoulder_case()
+    array = paint(truth)
+    expected = YViewInferer().segment(array, volume.grid.affine, network)
+    array[2:12, 76:90] = LEVELS[1]  # an island far from the fossa
+    array[40:44, 2:6] = LEVELS[3]
+    assert np.array_equal(YViewInferer().segment(array, volume.grid.affine, network), expected)
+
+
 def test_a_muscle_as_large_as_a_thigh_is_no_supraspinatus(network):
     volume, truth = make_shoulder_case()
     array = paint(truth)

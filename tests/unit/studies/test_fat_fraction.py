@@ -11,7 +11,9 @@ from myotome.cli.app import app
 from myotome.errors import InputError
 from myotome.geometry import Grid, Volume
 from myotome.io.nifti import write_nifti
+from myotome.phantoms.shoulder import make_shoulder
 from myotome.report.comparisons import compute_agreements
+from myotome.structures import LabelMap, read_label_schema
 from myotome.studies.fat_fraction import (
     CONTRASTS,
     DixonCase,
@@ -101,6 +103,18 @@ def test_phantoms_are_compared_with_their_truth():
     assert np.array_equal(otsu.a, table["reference"])
 
 
+def test_phantoms_are_measured_within_the_contour_that_is_drawn():
+    def draw_nothing(volume):
+        return LabelMap(np.zeros(volume.grid.shape, np.uint8), volume.grid, read_label_schema("supraspinatus_mri"))
+
+    def draw_truth(volume):
+        return make_shoulder(300_800, grade=0).label_map
+
+    table = compare_phantoms(1, 300_800, segment=draw_nothing)
+    assert table["fat_fraction"].isna().all() and table["flags"][0] == "absent"
+    assert compare_phantoms(1, 300_800, segment=draw_truth).equals(compare_phantoms(1, 300_800))
+
+
 def test_the_summary_by_hand():
     table = pd.DataFrame(
         {
@@ -118,7 +132,7 @@ def test_the_summary_by_hand():
 
 
 def test_the_command_wants_one_reference():
-    for words in ([], ["--phantoms", "5", "--dixon", "."]):
+    for words in ([], ["--phantoms", "5", "--dixon", "."], ["--dixon", ".", "--bundle", "any"]):
         result = CliRunner().invoke(app, ["study", "fat-fraction", *words])
         assert isinstance(result.exception, InputError)
 
