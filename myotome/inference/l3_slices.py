@@ -20,7 +20,7 @@ from myotome.networks import L3MuscleSegmenter, LevelEvidence, LevelNetwork, loc
 from myotome.structures import LabelMap
 from myotome.transforms import SpineProjections, WorkingPlane, fit_spacing_mm, project_spine
 
-__all__ = ["CONFIDENCE_FLOOR", "L3Inferer", "LevelFinder", "decide_level", "find_level", "slice_z_mm", "take_l3_plane"]
+__all__ = ["CONFIDENCE_FLOOR", "L3Inferer", "LevelFinder", "decide_level", "find_level", "take_l3_plane"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def find_level(array: np.ndarray, affine: np.ndarray, network: LevelNetwork, flo
     grid = _require_axial(array.shape, affine)
     axis = grid.axis("IS")
     if grid.shape[axis] == 1:
-        return Level(0, slice_z_mm(grid, 0), None, "the image is this one slice, which is taken to be L3")
+        return Level(0, grid.slice_z_mm(0), None, "the image is this one slice, which is taken to be L3")
     seen = project_spine(array, affine)
     return decide_level(_ask(network, seen), seen, grid, floor)
 
@@ -114,7 +114,7 @@ def decide_level(evidence: LevelEvidence, seen: SpineProjections, grid: Grid, fl
             f"L3 is not found surely enough (at z {z_mm:.0f} mm with probability {evidence.confidence:.2f}, at least "
             f"{floor:.2f} is asked for): {_NAME_IT}."
         )
-    heights = [slice_z_mm(grid, index) for index in range(grid.shape[grid.axis("IS")])]
+    heights = [grid.slice_z_mm(index) for index in range(grid.shape[grid.axis("IS")])]
     index = int(np.abs(np.array(heights) - z_mm).argmin())
     return Level(index, heights[index], round(evidence.confidence, 4), f"found at z {z_mm:.1f} mm by the spine's shape")
 
@@ -129,13 +129,6 @@ def _ask(network: LevelNetwork, seen: SpineProjections) -> LevelEvidence:
         logits = network(image.to(device)).float().cpu()
     found = locate_level(LevelNetwork.log_probabilities(logits, image[:, 4, 0] > 0)[0])
     return found._replace(position=found.position - before)
-
-
-def slice_z_mm(grid: Grid, index: int) -> float:
-    """Patient z of the middle of one slice, counted along the inferior-superior axis."""
-    middle = (np.array(grid.shape) - 1) / 2
-    middle[grid.axis("IS")] = index
-    return float(grid.affine[2, :3] @ middle + grid.affine[2, 3])
 
 
 def _require_axial(shape: tuple[int, ...], affine: np.ndarray) -> Grid:
@@ -221,7 +214,7 @@ class L3Inferer(VolumeInferer):
         elif not 0 <= level_slice < depth:
             raise InputError(f"slice {level_slice} is outside the image: its slices are 0 to {depth - 1}.")
         else:
-            level = Level(level_slice, slice_z_mm(grid, level_slice), None, "given by hand")
+            level = Level(level_slice, grid.slice_z_mm(level_slice), None, "given by hand")
         reach = 1 if average else 0
         chosen = range(max(0, level.slice_index - reach), min(depth, level.slice_index + reach + 1))
         labels = np.zeros(array.shape, np.uint8)

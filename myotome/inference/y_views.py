@@ -65,9 +65,9 @@ class YViewInferer(VolumeInferer):
 
     The Y-view is the slice that shows muscle, scapular spine and coracoid process, at least 0.3 cm2 of each and at most
     20 cm2 of muscle, and of which the network is sure; of several, the one with most of them and the greatest
-    certainty. A slice that comes alone is held
-    to the same. Where there is no such slice nothing is labelled, and so nothing is graded. Of muscle and fossa
-    together, of the spine and of the coracoid process only the largest connected piece in a slice is kept.
+    certainty. A slice that comes alone is held to the same. Where there is no such slice nothing is labelled, and so
+    nothing is graded. Of muscle and fossa together, of the spine and of the coracoid process only the largest connected
+    piece in a slice is kept.
 
     Parameters
     ----------
