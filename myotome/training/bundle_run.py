@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +19,15 @@ from myotome.processes import die_with_parent
 __all__ = ["BundleTraining", "can_train", "train_bundle"]
 
 _PROGRESS = re.compile(r"(?P<stage>\w+) (?P<done>\d+)/(?P<total>\d+) loss (?P<loss>[\d.naif]+)")
+_REASON = re.compile(r"myotome\.errors\.\w+: (?P<sentence>.+)")
 _CHECKOUT = Path(__file__).resolve().parents[2]
-_KEPT_LINES = 40
 
 
 @dataclass(frozen=True)
 class BundleTraining:
     """What is trained: a bundle folder, the data list, where weights and checkpoints go, and keys to override.
 
+    Paths may be relative to the folder that this is called in, among ``overrides`` where they are `Path`.
     ``weights`` is read when the file exists (training goes on from it) and written; ``overlays`` are config files of
     the bundle, such as ``finetune``, laid over those of every stage. ``only`` names the stages to run, all by default.
     """
@@ -64,7 +64,8 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
     Raises
     ------
     BundleError
-        When a stage fails, and the sentence ends with what it said last; or when none of the stages is known.
+        When a stage fails, and the sentence ends with the reason that it gave, or with what it said last; or when none
+        of the stages is known.
     """
     configs = training.bundle / "configs"
     named = [YAML(typ="safe").load(configs / f"{name}.yaml").get("stages") for name in ("train", *training.overlays)]
@@ -83,6 +84,7 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
             "checkpoint_dir": training.checkpoints,
             **training.overrides,
         }
+        options = {key: value.resolve() if isinstance(value, Path) else value for key, value in options.items()}
         _run(
             training.bundle,
             [configs / f"{name}.yaml" for name in files],
@@ -112,16 +114,16 @@ def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Call
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
-    last: deque[str] = deque(maxlen=_KEPT_LINES)
+    last, reason = "it said nothing", None  # MONAI ends with words of its own, long after the sentence that says why
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, cwd=root, env=environment, preexec_fn=die_with_parent, **pipes) as process:
         for line in process.stdout:
             line = line.rstrip()
-            if line:
-                last.append(line)
+            last = line or last
+            reason = _REASON.match(line) or reason
             found = _PROGRESS.search(line)
             if found:
                 words = "{stage} {done}/{total}, loss {loss}".format(**found.groupdict())
                 report(words, int(found["done"]) / int(found["total"]))
     if process.returncode:
-        raise BundleError(f"the training of '{root.name}' failed: {last[-1] if last else 'it said nothing'}")
+        raise BundleError(f"the training of '{root.name}' failed: {reason['sentence'] if reason else last}")

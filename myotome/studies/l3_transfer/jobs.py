@@ -161,7 +161,7 @@ class Worker:
             **self.settings.training,
         }
         if pretext_path(self.output, job.source).is_file():
-            overrides["source_path"] = str(pretext_path(self.output, job.source))
+            overrides["source_path"] = pretext_path(self.output, job.source)
         weights = folder / "model.pt"
         if not weights.is_file():
             self._train("muscle", weights, parts, overrides)

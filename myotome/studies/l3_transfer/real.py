@@ -150,7 +150,7 @@ def fine_tune(
         temporary.write_text(json.dumps({"training": rows, "validation": rows[:1]}, indent=1), encoding="utf-8")
     work = folder / "training"
     work.mkdir(exist_ok=True)
-    overrides = {"source": "phantom", "source_path": str(start), "seed": settings.seed, **settings.real["training"]}
+    overrides = {"source": "phantom", "source_path": start, "seed": settings.seed, **settings.real["training"]}
     training = BundleTraining(
         bundle_root(settings.bundle), folder / "datalist.json", work / "model.pt", work, (), overrides, ("muscle",)
     )
