@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from myotome.cli.app import app
 from myotome.resources import config_path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SHORT = {"iterations": 30, "epoch_length": 15, "val_interval": 1, "patience": 0, "batch_size": 2}
 
