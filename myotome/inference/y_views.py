@@ -29,7 +29,6 @@ _BATCH = 4
 _LEAST_CM2 = 0.3
 _LARGEST_MUSCLE_CM2 = 20.0  # twice that of the strongest phantom
 _CERTAINTY_WEIGHT = 4
-_LEAST_SCORE = 0.3  # half that of the least sure of 220 validation phantoms; lumbar spines of two people reach 0.08
 _SHOWN_INTENSITY = 100.0
 
 
@@ -42,10 +41,9 @@ class _Seen:
 
     @property
     def is_y_view(self) -> bool:
-        """True when muscle, scapular spine and coracoid process are all there, for sure and of a likely size."""
+        """True when muscle, scapular spine and coracoid process are all there, and the muscle is no larger than one."""
         muscle, spine, coracoid = self.areas_cm2[[1, 3, 4]]
-        likely = min(muscle, spine, coracoid) >= _LEAST_CM2 and muscle <= _LARGEST_MUSCLE_CM2
-        return bool(likely and self.score >= _LEAST_SCORE)
+        return bool(min(muscle, spine, coracoid) >= _LEAST_CM2 and muscle <= _LARGEST_MUSCLE_CM2)
 
     @property
     def score(self) -> float:
@@ -73,6 +71,8 @@ class YViewInferer(VolumeInferer):
     ----------
     spacing_mm, size : of the network's square working grid.
     attention : binary definition, ``A`` to ``E``, whose positive answer the attention map explains.
+    least_score : of a slice that is taken for a Y-view; 0.3 is half that of the least sure of 220 validation phantoms,
+        and lumbar spines of two people reach 0.08.
     progress : called with the share of the work that is done, 0 to 1.
 
     Raises
@@ -86,10 +86,12 @@ class YViewInferer(VolumeInferer):
         spacing_mm: float = 0.6,
         size: int = 256,
         attention: str = "A",
+        least_score: float = 0.3,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
         self.spacing_mm, self.size, self.progress = spacing_mm, size, progress
+        self.least_score = least_score
         self.attention = read_definition(attention).name
 
     def segment(
@@ -106,7 +108,7 @@ class YViewInferer(VolumeInferer):
         for index, probabilities in enumerate(self._regions(array, plane, network)):
             decided = keep_largest_pieces(plane.restore_labels(probabilities), REGION_GROUPS)
             seen = _Seen(_areas_cm2(decided, plane, affine), _certainties(probabilities))
-            if seen.is_y_view and (best is None or seen.score > best[0]):
+            if seen.is_y_view and seen.score >= self.least_score and (best is None or seen.score > best[0]):
                 best = seen.score, index, decided
         if best is not None:
             plane.put(labels, best[1], best[2])
