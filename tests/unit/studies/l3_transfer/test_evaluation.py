@@ -93,7 +93,7 @@ def test_fine_tuning_starts_from_the_weights_on_the_slices_given(tmp_path, monke
     )
     ((only, overrides, lists),) = asked
     assert only == ("muscle",) and overrides["source"] == "phantom"
-    assert overrides["source_path"] == str(tmp_path / "start.pt")
+    assert overrides["source_path"] == tmp_path / "start.pt"
     assert [entry["case"] for entry in lists["training"]] == [item.case for item in slices]
 
 

@@ -140,7 +140,7 @@ def test_a_job_trains_on_n_cases_that_it_does_not_test(whole):
         subsets.setdefault((fold, len(own)), []).append(own)
         weights = overrides.get("source_path")
         expected = None if overrides["source"] == "scratch" else f"sources/{overrides['source']}.pt"
-        assert weights == (None if expected is None else str(folder.resolve() / expected))
+        assert weights == (None if expected is None else folder.resolve() / expected)
     for fold in (1, 2):
         assert len(subsets[fold, 2]) == 3 and all(own == subsets[fold, 2][0] for own in subsets[fold, 2])
         assert subsets[fold, 2][0] < subsets[fold, 4][0], "subsets are nested, and the same for every source"
