@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from myotome.cli.progress import show_counts
+
 if TYPE_CHECKING:
     from myotome.phantom_dataset import PhantomRequest
 
-__all__ = ["Grades", "ImageFormat", "Recipe", "ShoulderRecipe", "abdomen", "phantom", "shoulder", "thorax"]
+__all__ = ["Grades", "ImageFormat", "Recipe", "ScanRecipe", "abdomen", "phantom", "shoulder", "thorax"]
 
 phantom = typer.Typer(no_args_is_help=True)
 
@@ -24,7 +26,7 @@ class Recipe(StrEnum):
     training = "training"
 
 
-class ShoulderRecipe(StrEnum):
+class ScanRecipe(StrEnum):
     """How the drawn shoulder or abdomen is scanned."""
 
     acquired = "acquired"
@@ -93,9 +95,9 @@ def shoulder(
     count: Count = 1,
     seed: Seed = 0,
     recipe: Annotated[
-        ShoulderRecipe,
+        ScanRecipe,
         typer.Option("--recipe", help="acquired: scanners and sequences of all kinds; clinical: one plain T2 scan."),
-    ] = ShoulderRecipe.acquired,
+    ] = ScanRecipe.acquired,
     slices: Annotated[int, typer.Option("--slices", min=1, help="1: the Y-view alone; about 20: a whole scan.")] = 1,
     grades: Annotated[
         Grades,
@@ -127,11 +129,11 @@ def abdomen(
     count: Count = 1,
     seed: Seed = 0,
     recipe: Annotated[
-        ShoulderRecipe,
+        ScanRecipe,
         typer.Option(
             "--recipe", help="acquired: scanners, doses, phases of all kinds; clinical: one plain venous scan, 0.8 mm."
         ),
-    ] = ShoulderRecipe.acquired,
+    ] = ScanRecipe.acquired,
     volume: Annotated[
         bool,
         typer.Option("--volume", help="Whole scans, T10 to the sacrum or part of it, in place of the slice at L3."),
@@ -161,15 +163,10 @@ def abdomen(
 
 def _write(request: PhantomRequest, quiet: bool) -> None:
     """Make the phantoms with a progress bar and print their folders."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from myotome.phantom_dataset import write_phantoms
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("phantoms", total=request.count)
-        folders = write_phantoms(request, lambda done, total, _: bar.update(task, completed=done, total=total))
+    with show_counts(quiet) as advance:
+        folders = write_phantoms(request, advance)
     if not quiet:
         for folder in folders:
             print(folder)

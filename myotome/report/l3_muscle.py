@@ -17,17 +17,18 @@ from myotome.geometry import Volume
 from myotome.measurement import CaseResult
 from myotome.report.measure_names import format_value, name_unit
 from myotome.report.panels import (
+    AXIAL_VIEW,
     FONT,
+    GAP_IN,
     GREY,
-    INK,
     OUTLINE,
-    describe_maker,
     overlay_labels,
     save_figure,
     show_plane,
     size_mm,
     write_beware,
     write_line,
+    write_title,
 )
 from myotome.report.planes import Case, Cut, choose_axial, cut, make_case
 from myotome.report.thumbnail import THUMBNAIL_SIZE, Tile, write_tiles
@@ -37,7 +38,7 @@ __all__ = ["TISSUES", "classify_tissues", "write_l3_overview", "write_l3_thumbna
 
 _WINDOW_HU = (-150, 250)  # level 50, width 400
 _SCOUT_HU = (-100, 400)
-_WIDTH_IN, _LEGEND_IN, _GAP_IN, _SCOUT_IN = 15.0, 3.55, 0.08, 2.5
+_WIDTH_IN, _LEGEND_IN, _SCOUT_IN = 15.0, 3.55, 2.5
 _TOP_IN, _BOTTOM_IN = 0.62, 0.62
 _LINE = "#00d5ff"
 _BONE_HU = 180
@@ -105,7 +106,7 @@ def write_l3_overview(path: Path | str, volume: Volume, result: CaseResult) -> N
     view = _find_view(volume, result)
     axial = cut(view.case, 2, view.z)
     scout = volume.grid.shape[volume.grid.axis("IS")] > 1
-    room = _WIDTH_IN - _LEGEND_IN - (4 if scout else 3) * _GAP_IN - (_SCOUT_IN if scout else 0)
+    room = _WIDTH_IN - _LEGEND_IN - (4 if scout else 3) * GAP_IN - (_SCOUT_IN if scout else 0)
     width = room / 2
     shape = size_mm(axial)
     height = float(np.clip(width * shape[0] / shape[1], 3.9, 5.2))
@@ -118,17 +119,17 @@ def write_l3_overview(path: Path | str, volume: Volume, result: CaseResult) -> N
         return figure.add_axes(box, facecolor="black", xticks=[], yticks=[])
 
     number = view.case.slice_numbers[view.z]
-    first = panel(_GAP_IN, _TOP_IN, width, height)
+    first = panel(GAP_IN, _TOP_IN, width, height)
     show_plane(first, axial, _WINDOW_HU, name=f"slice {number}", bar=True)
     overlay_labels(first, axial, result.label_map.schema, fill=0)
-    second = panel(2 * _GAP_IN + width, _TOP_IN, width, height)
+    second = panel(2 * GAP_IN + width, _TOP_IN, width, height)
     show_plane(second, axial, _WINDOW_HU, name="by density")
     overlay_labels(second, classify_tissues(axial), TISSUES, fill=_FILL, outline=False)
     if scout:
-        left, half = 3 * _GAP_IN + 2 * width, (height - _GAP_IN) / 2
+        left, half = 3 * GAP_IN + 2 * width, (height - GAP_IN) / 2
         for row, axis in enumerate((1, 0)):
-            _show_scout(panel(left, _TOP_IN + row * (half + _GAP_IN), _SCOUT_IN, half), view, axis, result)
-    _write_title(figure, result, total)
+            _show_scout(panel(left, _TOP_IN + row * (half + GAP_IN), _SCOUT_IN, half), view, axis, result)
+    write_title(figure, result, "Muscle and fat at L3 on CT", AXIAL_VIEW)
     box = ((_WIDTH_IN - _LEGEND_IN) / _WIDTH_IN, _BOTTOM_IN / total, _LEGEND_IN / _WIDTH_IN, height / total)
     _write_legend(figure.add_axes(box), result)
     save_figure(figure, path)
@@ -198,14 +199,6 @@ def _name_level(result: CaseResult) -> str:
     if level is None:
         return "L3"
     return level.name if level.confidence is None else f"{level.name}, {100 * level.confidence:.0f} % sure"
-
-
-def _write_title(figure: Figure, result: CaseResult, total: float) -> None:
-    title = f"Muscle and fat at L3 on CT: {result.provenance.title}"
-    figure.text(_GAP_IN / _WIDTH_IN, 1 - 0.2 / total, title, fontsize=14, color=INK, va="top", weight="bold")
-    how = "window 400 / 50 HU   ·   the patient's right is on the left   ·   not for diagnosis"
-    text = f"{describe_maker(result)}   ·   {how}"
-    figure.text(_GAP_IN / _WIDTH_IN, 0.2 / total, text, fontsize=8.5, color=GREY, va="bottom")
 
 
 def _write_legend(axes, result: CaseResult) -> None:

@@ -11,14 +11,24 @@ from matplotlib.patches import Rectangle
 
 from myotome.geometry import Volume
 from myotome.measurement import CaseResult
-from myotome.report.panels import GREY, INK, describe_maker, save_figure, show_plane, size_mm, write_beware
+from myotome.report.panels import (
+    AXIAL_VIEW,
+    GAP_IN,
+    GREY,
+    INK,
+    save_figure,
+    show_plane,
+    size_mm,
+    write_beware,
+    write_title,
+)
 from myotome.report.planes import Case, choose_axial, choose_coronal, choose_sagittal, cut, make_case
 
 __all__ = ["write_overview"]
 
 _WINDOW_HU = (-150, 250)
 _WIDTH_IN = 15.0
-_GAP, _TOP, _BOTTOM, _LEGEND = 0.08, 0.62, 0.62, 3.55
+_TOP, _BOTTOM, _LEGEND = 0.62, 0.62, 3.55
 
 
 def write_overview(path: Path | str, volume: Volume, result: CaseResult) -> None:
@@ -45,11 +55,11 @@ def _draw(case: Case, result: CaseResult) -> Figure:
     axial = [(z, cut(case, 2, z)) for z in levels]
     lines = [("coronal", cut(case, 1, choose_coronal(case))), ("sagittal", cut(case, 0, choose_sagittal(case)))]
     shape = size_mm(axial[0][1])
-    room = _WIDTH_IN - _LEGEND - 5 * _GAP
+    room = _WIDTH_IN - _LEGEND - 5 * GAP_IN
     side_width = min(3.4, room / 4)
     width = (room - side_width) / 3
     height = float(np.clip(width * shape[0] / shape[1], 1.9, 4.2))
-    total = _TOP + 2 * height + _GAP + _BOTTOM
+    total = _TOP + 2 * height + GAP_IN + _BOTTOM
     figure = Figure(figsize=(_WIDTH_IN, total), facecolor="white")
     FigureCanvasAgg(figure)
 
@@ -59,27 +69,19 @@ def _draw(case: Case, result: CaseResult) -> Figure:
 
     schema = result.label_map.schema
     for column, (z, plane) in enumerate(axial):
-        left = _GAP + column * (width + _GAP)
+        left = GAP_IN + column * (width + GAP_IN)
         name = f"slice {case.slice_numbers[z]}"
         show_plane(panel(left, _TOP, (width, height)), plane, _WINDOW_HU, name=name)
-        lower = panel(left, _TOP + height + _GAP, (width, height))
+        lower = panel(left, _TOP + height + GAP_IN, (width, height))
         show_plane(lower, plane, _WINDOW_HU, schema, bar=column == 0)
     for row, (name, plane) in enumerate(lines):
-        left = _GAP + 3 * (width + _GAP)
-        side = panel(left, _TOP + row * (height + _GAP), (side_width, height))
+        left = GAP_IN + 3 * (width + GAP_IN)
+        side = panel(left, _TOP + row * (height + GAP_IN), (side_width, height))
         show_plane(side, plane, _WINDOW_HU, schema, name=name, bar=row == 0)
-    _write_title(figure, result, total)
-    box = ((_WIDTH_IN - _LEGEND) / _WIDTH_IN, _BOTTOM / total, _LEGEND / _WIDTH_IN, (2 * height + _GAP) / total)
+    write_title(figure, result, "Muscle on CT", AXIAL_VIEW)
+    box = ((_WIDTH_IN - _LEGEND) / _WIDTH_IN, _BOTTOM / total, _LEGEND / _WIDTH_IN, (2 * height + GAP_IN) / total)
     _write_legend(figure.add_axes(box), result)
     return figure
-
-
-def _write_title(figure: Figure, result: CaseResult, total: float) -> None:
-    title = f"Muscle on CT: {result.provenance.title}"
-    figure.text(_GAP / _WIDTH_IN, 1 - 0.2 / total, title, fontsize=14, color=INK, va="top", weight="bold")
-    how = "window 400 / 50 HU   ·   the patient's right is on the left   ·   not for diagnosis"
-    text = f"{describe_maker(result)}   ·   {how}"
-    figure.text(_GAP / _WIDTH_IN, 0.2 / total, text, fontsize=8.5, color=GREY, va="bottom")
 
 
 def _write_legend(axes, result: CaseResult) -> None:

@@ -16,7 +16,9 @@ from myotome.report.planes import Cut
 from myotome.structures import LabelSchema
 
 __all__ = [
+    "AXIAL_VIEW",
     "FONT",
+    "GAP_IN",
     "GREY",
     "INK",
     "OUTLINE",
@@ -27,12 +29,15 @@ __all__ = [
     "size_mm",
     "write_beware",
     "write_line",
+    "write_title",
 ]
 
 _DPI = 110
+AXIAL_VIEW = "window 400 / 50 HU   ·   the patient's right is on the left"
 FONT = {"family": "DejaVu Sans"}
 INK = "#1b1f24"
 GREY = "#5b6470"
+GAP_IN = 0.08  # between panels, and to the left of them
 OUTLINE = [withStroke(linewidth=2, foreground="black")]
 _WARNING = "#a33b00"
 _FILL = 0.38
@@ -146,6 +151,15 @@ def _draw_scale(axes) -> None:
     axes.add_patch(Rectangle((x, y), 50, 0.012 * (bottom - top), color="white", linewidth=0))
     style = {"color": "white", "fontsize": 8.5, "ha": "center", "va": "bottom", "path_effects": OUTLINE, **FONT}
     axes.text(x + 25, y - 0.012 * (bottom - top), "5 cm", **style)
+
+
+def write_title(figure: Figure, result: CaseResult, subject: str, how: str) -> None:
+    """What the picture shows and of whom at the top; who labelled it and how it is shown at the bottom."""
+    width, height = figure.get_size_inches()
+    title = f"{subject}: {result.provenance.title}"
+    figure.text(GAP_IN / width, 1 - 0.2 / height, title, fontsize=14, color=INK, va="top", weight="bold")
+    text = f"{describe_maker(result)}   ·   {how}   ·   not for diagnosis"
+    figure.text(GAP_IN / width, 0.2 / height, text, fontsize=8.5, color=GREY, va="bottom")
 
 
 def write_line(axes: Axes, y: float, title: str, value: str, colour: object = None) -> float:

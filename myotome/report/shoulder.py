@@ -17,21 +17,21 @@ from myotome.measurement import CaseResult, Grading
 from myotome.report.measure_names import format_value
 from myotome.report.panels import (
     FONT,
-    GREY,
+    GAP_IN,
     INK,
     OUTLINE,
-    describe_maker,
     save_figure,
     show_plane,
     write_beware,
     write_line,
+    write_title,
 )
 from myotome.report.planes import choose_window, cut_upright
 from myotome.report.thumbnail import THUMBNAIL_SIZE, Tile, write_tiles
 
 __all__ = ["write_shoulder_overview", "write_shoulder_thumbnail"]
 
-_WIDTH_IN, _LEGEND_IN, _GAP_IN = 15.0, 3.55, 0.08
+_WIDTH_IN, _LEGEND_IN = 15.0, 3.55
 _TOP_IN, _BOTTOM_IN = 0.62, 0.62
 _LINE, _BOX = "#ffd400", "#00d5ff"
 _ROWS = (("area", "area"), ("occupation_ratio", "occupation ratio"), ("fat_fraction", "fat fraction"))
@@ -51,11 +51,11 @@ def write_shoulder_overview(path: Path | str, volume: Volume, result: CaseResult
     turn, index = _find_view(volume, result)
     plane = cut_upright(volume, result.label_map, turn, index)
     panels = 3 if result.grading is not None else 2
-    width = (_WIDTH_IN - _LEGEND_IN - (panels + 1) * _GAP_IN) / 3
+    width = (_WIDTH_IN - _LEGEND_IN - (panels + 1) * GAP_IN) / 3
     total = _TOP_IN + width + _BOTTOM_IN
     figure = Figure(figsize=(_WIDTH_IN, total), facecolor="white")
     FigureCanvasAgg(figure)
-    lefts = [_GAP_IN + place * (width + _GAP_IN) for place in range(panels)]
+    lefts = [GAP_IN + place * (width + GAP_IN) for place in range(panels)]
     boxes = [(left / _WIDTH_IN, _BOTTOM_IN / total, width / _WIDTH_IN, width / total) for left in lefts]
     axes = [figure.add_axes(box, facecolor="black", xticks=[], yticks=[]) for box in boxes]
     window = choose_window(plane.image)
@@ -65,7 +65,7 @@ def write_shoulder_overview(path: Path | str, volume: Volume, result: CaseResult
     if result.grading is not None:
         _draw_box(axes[1], result.grading)
         _show_attention(axes[2], result.grading)
-    _write_title(figure, result, total)
+    write_title(figure, result, "Supraspinatus on MR", "Y-view, anterior on the left")
     legend = ((_WIDTH_IN - _LEGEND_IN) / _WIDTH_IN, _BOTTOM_IN / total, _LEGEND_IN / _WIDTH_IN, width / total)
     _write_legend(figure.add_axes(legend), result)
     save_figure(figure, path)
@@ -136,13 +136,6 @@ def _show_attention(axes: Axes, grading: Grading) -> None:
     text = f"what spoke for {grading.attention_of} (Grad-CAM)"
     style = {"color": "white", "fontsize": 9, "transform": axes.transAxes, "path_effects": OUTLINE, **FONT}
     axes.text(0.015, 0.975, text, ha="left", va="top", **style)
-
-
-def _write_title(figure: Figure, result: CaseResult, total: float) -> None:
-    title = f"Supraspinatus on MR: {result.provenance.title}"
-    figure.text(_GAP_IN / _WIDTH_IN, 1 - 0.2 / total, title, fontsize=14, color=INK, va="top", weight="bold")
-    text = f"{describe_maker(result)}   ·   Y-view, anterior on the left   ·   not for diagnosis"
-    figure.text(_GAP_IN / _WIDTH_IN, 0.2 / total, text, fontsize=8.5, color=GREY, va="bottom")
 
 
 def _write_legend(axes: Axes, result: CaseResult) -> None:

@@ -130,11 +130,8 @@ class FitTemperature:
     def fit(self, engine: Any) -> None:
         if engine.state.rank:
             return
-        self.checkpoint.average.swap()
-        try:
+        with self.checkpoint.average.shown():
             logits, grades = self._collect(engine.state.device)
-        finally:
-            self.checkpoint.average.swap()
         truth = GradeLoss()._truth(grades).numpy()
         binary = torch.cat((_differences(logits), logits[:, 2 * _QUESTIONS :]), dim=1).numpy().astype(np.float64)
         groups = [[place] for place in range(_QUESTIONS)] + [list(range(_QUESTIONS, binary.shape[1]))]

@@ -116,9 +116,10 @@ class AveragedWeights:
 
     @contextmanager
     def shown(self, weights: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-        """Give the network the average for a while, or other weights of the same names."""
-        kept, own = self.average, {key: value.clone() for key, value in (weights or self.average).items()}
-        self.average = own
+        """Give the network the average for a while, or other weights of the same names, which stay as they are."""
+        kept = self.average
+        if weights:
+            self.average = {key: value.clone() for key, value in weights.items()}
         self.swap()
         try:
             yield
