@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-import zipfile
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -19,8 +16,8 @@ import torch
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 from myotome.training import BundleTraining, train_bundle
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
 
-ROOT = Path(__file__).parents[2]
 NAME = "l3_muscle_ct_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
 EVALUATE = "['configs/inference.yaml', 'configs/evaluate.yaml']"
@@ -28,16 +25,8 @@ AXIAL = np.diag([-2.4, -2.4, 5.0, 1.0])
 QUICK = {"iterations": 2, "epoch_length": 1, "batch_size": 2, "patch": 96, "val_interval": 1}
 
 
-def monai(*arguments: object) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
-    return subprocess.run(run, cwd=BUNDLE, env=environment, capture_output=True, text=True, timeout=600)
-
-
-def succeed(*arguments: object) -> str:
-    done = monai(*arguments)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+monai = partial(run_monai, BUNDLE, "run")
+succeed = partial(run_program, BUNDLE)
 
 
 def read_rows(path: Path) -> dict[str, dict[str, str]]:
@@ -101,16 +90,6 @@ def weights(data, tmp_path_factory) -> Path:
     return folder / "model.pt"
 
 
-def as_bundle(weights: Path, folder: Path) -> Path:
-    bundle = folder / NAME
-    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("*.pt"))
-    shutil.copy(weights, bundle / "models" / "model.pt")
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256", None)
-    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    return bundle
-
-
 def test_the_bundle_and_the_package_give_the_same_labels(tmp_path, weights, data):
     images = tmp_path / "images"
     images.mkdir()
@@ -129,7 +108,7 @@ def test_the_bundle_and_the_package_give_the_same_labels(tmp_path, weights, data
     assert refused["slice"] == "" and "--slice" in refused["reason"]
     assert not np.asarray(nib.load(tmp_path / "out" / "spine1_labels.nii.gz").dataobj).any()
 
-    segmenter = BundleSegmenter(as_bundle(weights, tmp_path))
+    segmenter = BundleSegmenter(copy_bundle(NAME, tmp_path, weights))
     volume = read_volume(images / "image1.nii.gz")
     label_map = segmenter.segment(volume)
     assert np.array_equal(label_map.array, found) and np.allclose(written.affine, label_map.grid.affine)
@@ -193,14 +172,6 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path, data):
 
 
 def test_it_packs_to_the_same_bytes_and_passes_the_zoos_gate(tmp_path, weights):
-    run = [sys.executable, str(ROOT / "scripts" / "pack"), NAME, "--weights", str(weights)]
-    for folder in ("one", "two"):
-        subprocess.run([*run, "--output", str(tmp_path / folder)], check=True, capture_output=True)
-    packed = tmp_path / "one" / f"{NAME}.zip"
-    assert packed.read_bytes() == (tmp_path / "two" / f"{NAME}.zip").read_bytes()
-    names = zipfile.ZipFile(packed).namelist()
+    names = pack_and_verify(NAME, tmp_path, weights)
     assert f"{NAME}/myotome/networks/l3_muscle.py" in names
     assert not [name for name in names if "/cli/" in name or "/io/" in name]
-    verify = [sys.executable, str(ROOT / "scripts" / "verify"), str(packed)]
-    done = subprocess.run(verify, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr

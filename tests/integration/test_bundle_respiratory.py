@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
-import zipfile
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -19,8 +16,8 @@ import torch
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 from myotome.networks import RespiratoryCascade, write_weights
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
 
-ROOT = Path(__file__).parents[2]
 NAME = "respiratory_muscle_ct_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
 INFERENCE = ["--config_file", "configs/inference.yaml"]
@@ -57,15 +54,8 @@ def data(tmp_path_factory):
     return folder
 
 
-def monai(*arguments: str, folder: Path = BUNDLE) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = [sys.executable, "-m", "monai.bundle", "run", *map(str, arguments)]
-    return subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def succeed(*arguments) -> None:
-    done = monai(*arguments)
-    assert done.returncode == 0, done.stderr[-2000:]
+monai = partial(run_monai, BUNDLE, "run", timeout_s=300)
+succeed = partial(run_program, BUNDLE, timeout_s=300)
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], str]:
@@ -81,12 +71,7 @@ def test_the_bundle_and_the_package_give_the_same_label_map(tmp_path, weights, d
     succeed("inference", *INFERENCE, *where)
     written = nib.load(tmp_path / "out" / "image1_labels.nii.gz")
 
-    bundle = tmp_path / NAME
-    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("*.pt"))
-    shutil.copy(weights, bundle / "models" / "model.pt")
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256", None)
-    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    bundle = copy_bundle(NAME, tmp_path, weights)
     label_map = BundleSegmenter(bundle).segment(read_volume(images / "image1.nii"))
     assert np.array_equal(label_map.array, np.asarray(written.dataobj))
     assert len(np.unique(label_map.array)) > 1
@@ -138,15 +123,6 @@ def test_the_three_stages_train_resume_and_learn(tmp_path, data):
 
 
 def test_it_packs_to_the_same_bytes_and_passes_the_zoos_gate(tmp_path, weights):
-    run = [sys.executable, str(ROOT / "scripts" / "pack"), NAME, "--weights", str(weights)]
-    for folder in ("one", "two"):
-        subprocess.run([*run, "--output", str(tmp_path / folder)], check=True, capture_output=True)
-    packed = tmp_path / "one" / f"{NAME}.zip"
-    assert packed.read_bytes() == (tmp_path / "two" / f"{NAME}.zip").read_bytes()
-    names = zipfile.ZipFile(packed).namelist()
+    names = pack_and_verify(NAME, tmp_path, weights)
     assert f"{NAME}/configs/inference.json" in names and f"{NAME}/myotome/transforms/grids.py" in names
     assert not [name for name in names if "/cli/" in name or "/io/" in name or "checkpoint_" in name]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "verify"), str(packed)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout

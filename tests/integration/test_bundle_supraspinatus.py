@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
 import threading
-import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,8 +23,8 @@ from scipy.io import loadmat
 from myotome.geometry import Grid, Volume
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
 
-ROOT = Path(__file__).parents[2]
 NAME = "supraspinatus_mri_classification"
 BUNDLE = ROOT / "bundle" / NAME
 INFERENCE = ["--config_file", "configs/inference.yaml"]
@@ -38,16 +36,8 @@ UNSURE = ["--least_score", "0"]  # weights of a few iterations are
 SAGITTAL = np.array([[0, 0, 4.0, 0], [-1.2, 0, 0, 0], [0, -1.2, 0, 0], [0, 0, 0, 1]])
 
 
-def monai(*arguments: object, folder: Path = BUNDLE) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = [sys.executable, "-m", "monai.bundle", *map(str, arguments)]
-    return subprocess.run(run, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
-
-
-def succeed(*arguments: object) -> str:
-    done = monai("run", *arguments)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+monai = partial(run_monai, BUNDLE)
+succeed = partial(run_program, BUNDLE)
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -85,12 +75,7 @@ def weights(data, tmp_path_factory) -> Path:
 
 
 def as_bundle(weights: Path, folder: Path) -> Path:
-    bundle = folder / NAME
-    shutil.copytree(BUNDLE, bundle, ignore=shutil.ignore_patterns("*.pt"))
-    shutil.copy(weights, bundle / "models" / "model.pt")
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256", None)
-    (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    bundle = copy_bundle(NAME, folder, weights)
     config = bundle / "configs" / "inference.yaml"
     config.write_text(config.read_text().replace("least_score: 0.3", "least_score: 0"))
     return bundle
@@ -181,18 +166,9 @@ def test_finetuning_goes_on_with_the_region_network_alone(tmp_path, data, weight
 
 
 def test_it_packs_to_the_same_bytes_and_passes_the_zoos_gate(tmp_path, weights):
-    run = [sys.executable, str(ROOT / "scripts" / "pack"), NAME, "--weights", str(weights)]
-    for folder in ("one", "two"):
-        subprocess.run([*run, "--output", str(tmp_path / folder)], check=True, capture_output=True)
-    packed = tmp_path / "one" / f"{NAME}.zip"
-    assert packed.read_bytes() == (tmp_path / "two" / f"{NAME}.zip").read_bytes()
-    names = zipfile.ZipFile(packed).namelist()
+    names = pack_and_verify(NAME, tmp_path, weights)
     assert f"{NAME}/myotome/networks/supraspinatus.py" in names
     assert not [name for name in names if "/cli/" in name or "/io/" in name or "vgg19.pt" in name]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "verify"), str(packed)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from myotome.io import read_volume, write_label_map
 from myotome.io.dicom_series import write_dicom_series
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, read_label_schema
+from tests.integration.bundles import copy_bundle
 from tests.integration.label_server import MODEL, LabelServer, write_small_phantoms
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
@@ -52,13 +53,7 @@ def place(tmp_path):
 @pytest.fixture
 def untrained(tmp_path, weights):
     """The bundle with weights that know nothing."""
-    root = tmp_path / "shipped" / MODEL
-    shutil.copytree(bundle_root(MODEL), root, ignore=shutil.ignore_patterns("*.pt"))
-    shutil.copyfile(weights, root / "models" / "model.pt")
-    metadata = json.loads((root / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256")
-    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
-    return root
+    return copy_bundle(MODEL, tmp_path / "shipped", weights)
 
 
 def label_all(datastore, truth, keep=lambda array: array):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -19,8 +18,8 @@ from myotome.io.dicom_series import write_dicom_series
 from myotome.io.tables import make_rows
 from myotome.networks import SupraspinatusGrader, write_weights
 from myotome.pipeline import measure_label_map
-from myotome.resources import bundle_root
 from myotome.structures import read_label_schema
+from tests.integration.bundles import copy_bundle
 from tests.unit.phantoms.shoulders import SCHEMA, make_shoulder_case
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "monailabel_app"))
@@ -39,11 +38,7 @@ MODEL = "supraspinatus_mri_classification"
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """The bundle with weights that know nothing, but label muscle and bone somewhere."""
-    root = tmp_path_factory.mktemp("shipped") / MODEL
-    shutil.copytree(bundle_root(MODEL), root, ignore=shutil.ignore_patterns("*.pt"))
-    metadata = json.loads((root / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256", None)
-    (root / "configs" / "metadata.json").write_text(json.dumps(metadata))
+    root = copy_bundle(MODEL, tmp_path_factory.mktemp("shipped"))
     config = root / "configs" / "inference.yaml"
     config.write_text(config.read_text().replace("least_score: 0.3", "least_score: 0"))
     volume, _ = make_shoulder_case()
