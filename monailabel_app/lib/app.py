@@ -121,6 +121,10 @@ class MyotomeApp(MONAILabelApp):
         if processes("train"):
             AsyncTask.stop("train")
 
-    def model(self, name: str) -> Any:
+    def model(self, name: str | None) -> Any:
         """A served bundle by name, or ``None``."""
         return next((model for model in self.models if model.name == name), None)
+
+    def model_at(self, image_id: str) -> Any:
+        """The bundle that is worked with on an image; the first when nobody works on it yet."""
+        return self.model(self.datastore().bundle_at(image_id)) or self.models[0]

@@ -11,7 +11,7 @@ import csv
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class MyotomeDatastore(Datastore):
         self.state = state
         self.schemas = dict(schemas)
         self.annotations = AnnotationStore(state.annotations)
+        self._asked: dict[str, str] = {}
         self._making_images = threading.Lock()
         self._grids: dict[tuple[str, int], Grid] = {}
 
@@ -131,6 +132,23 @@ class MyotomeDatastore(Datastore):
 
     # labels
 
+    def draft_was_asked(self, image_id: str, bundle: str) -> None:
+        """Remember whose draft of an image a reader saw last."""
+        self._asked.pop(image_id, None)
+        self._asked[image_id] = bundle
+
+    def bundle_in_use(self) -> str | None:
+        """The bundle whose draft, of whichever image, was asked for last."""
+        return next(reversed(self._asked.values()), None)
+
+    def bundle_at(self, image_id: str) -> str | None:
+        """The bundle that is worked with on an image: whose draft was asked for last, or whose the newest label is."""
+        if image_id in self._asked:
+            return self._asked[image_id]
+        newest = self.annotations.newest(image_id)
+        named = {schema.name: bundle for bundle, schema in self.schemas.items()}
+        return named.get(newest.schema) if newest else None
+
     def labelled(self, schema: str | None = None) -> set[str]:
         """Images that have a label, and are still here; labels of one schema, when one is named."""
         return set(self.annotations.image_ids(schema)) & set(self.list_images())
@@ -158,10 +176,11 @@ class MyotomeDatastore(Datastore):
         Raises
         ------
         InputError
-            When it is not a label of this image: unreadable, on another grid, with unknown or unnamed segments.
+            When it is not a label of this image: unreadable, on another grid, with unknown or unnamed segments, or
+            with bare numbers that several bundles know.
         """
         grid = self.grid(image_id)
-        label_map = self._read_label(path, grid, label_info)
+        label_map = self._read_label(path, grid, label_info, image_id)
         annotation = self.annotations.save(image_id, label_map, grid, authorship)
         self.saved(annotation)
         return annotation
@@ -172,27 +191,42 @@ class MyotomeDatastore(Datastore):
     def synchronise(self) -> None:
         """Exchange labels with wherever the images come from; the server calls it now and then."""
 
-    def _read_label(self, path: Path, image_grid: Grid, label_info: Mapping[str, Any]) -> LabelMap:
+    def _read_label(self, path: Path, image_grid: Grid, label_info: Mapping[str, Any], image_id: str) -> LabelMap:
         if is_dicom(path):
             from myotome.io.dicom_segmentation import read_segmentation
 
-            return self._first_that_fits(lambda schema: read_segmentation(path, schema, image_grid), label_info)
+            return next(
+                self._that_fit(lambda schema: read_segmentation(path, schema, image_grid), label_info, image_id)
+            )
         array, grid = _read_label_array(path)
         names = _segment_names(label_info)
-        return self._first_that_fits(lambda schema: rename_labels(array, grid, schema, names), label_info)
+        fitting = self._that_fit(lambda schema: rename_labels(array, grid, schema, names), label_info, image_id)
+        found = next(fitting)
+        if not (names or label_info.get("model") or self.bundle_at(image_id)) and (other := next(fitting, None)):
+            raise InputError(
+                f"the label's numbers could be {found.schema.name} or {other.schema.name}: send the bundle's name as "
+                "'model', or the names of the segments as 'label_info'."
+            )
+        return found
 
-    def _first_that_fits(self, read: Callable[[LabelSchema], LabelMap], label_info: Mapping[str, Any]) -> LabelMap:
-        """The label in the schema of the bundle that ``label_info`` names, or in the first that knows its segments.
+    def _that_fit(
+        self, read: Callable[[LabelSchema], LabelMap], label_info: Mapping[str, Any], image_id: str
+    ) -> Iterator[LabelMap]:
+        """The label in the schema of the bundle that ``label_info`` names, or in each schema that knows its segments.
 
-        When none does, the first schema's refusal is raised.
+        The schema of the bundle that is worked with comes first. When none fits, the first schema's refusal is raised.
         """
-        bundle, refusal = label_info.get("model"), None
-        for schema in [self.schemas[bundle]] if bundle in self.schemas else self.schemas.values():
+        bundle, in_use = label_info.get("model"), self.bundle_at(image_id)
+        names = [bundle] if bundle in self.schemas else sorted(self.schemas, key=lambda name: name != in_use)
+        refusal, fits = None, False
+        for name in names:
             try:
-                return read(schema)
+                yield read(self.schemas[name])
+                fits = True
             except InputError as error:
                 refusal = refusal or error
-        raise refusal or InputError("no bundle is served here, so no label can be saved.")
+        if not fits:
+            raise refusal or InputError("no bundle is served here, so no label can be saved.")
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         return {FINAL: image_id} if self.annotations.newest(image_id) else {}

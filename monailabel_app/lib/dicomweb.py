@@ -20,7 +20,7 @@ from lib.state import State
 from myotome.active_learning.annotations import Annotation, Authorship
 from myotome.errors import InputError, MyotomeError
 from myotome.io.atomic import atomic_folder, atomic_path
-from myotome.io.dicom_segmentation import read_segmentation, write_segmentation
+from myotome.io.dicom_segmentation import write_segmentation
 from myotome.measurement import Provenance
 from myotome.structures import LabelSchema
 
@@ -238,7 +238,7 @@ class DicomWebDatastore(MyotomeDatastore):
             path.parent.mkdir(parents=True, exist_ok=True)
             dataset.save_as(path, enforce_file_format=True)
             grid = self.grid(image_id)
-            label_map = self._first_that_fits(lambda schema: read_segmentation(path, schema, grid), {})
+            label_map = self._read_label(path, grid, {}, image_id)
             path.unlink()
             origin = Authorship(author="PACS", client="pacs", origin=row.uid)
             annotation = self.annotations.save(image_id, label_map, grid, origin)

@@ -28,10 +28,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Who asks, for which model, and whether for an image that another reader has labelled (a second reading)."""
+    """Who asks, for which model, and whether for an image that another reader has labelled (a second reading).
+
+    A client that names no model gets the one in use, and no image that has a label of any model.
+    """
 
     reader: str
     model: Model
+    schema: str | None
     second_reading: bool = False
 
 
@@ -54,15 +58,17 @@ class NextImage(LabelStrategy):
     def __call__(self, request: dict[str, Any], datastore: MyotomeDatastore) -> dict[str, Any]:
         """The id of the image chosen, or ``{}`` when none is left."""
         reader = str(request.get("reader") or request.get("client_id") or "unknown")
-        model = self.models.get(str(request.get("model"))) or next(iter(self.models.values()))
-        wanted = SampleRequest(reader, model, request.get("double_reading") is True)
+        named = self.models.get(str(request.get("model")))
+        model = named or self.models.get(str(datastore.bundle_in_use())) or next(iter(self.models.values()))
+        schema = named.schema.name if named else None
+        wanted = SampleRequest(reader, model, schema, request.get("double_reading") is True)
         chosen = self.reservations.take(lambda held: self._choose(datastore, wanted, held))
         return {"id": chosen.image_id, "second_reading": chosen.second_reading} if chosen else {}
 
     def _choose(
         self, datastore: MyotomeDatastore, wanted: SampleRequest, held: dict[str, Reservation]
     ) -> Reservation | None:
-        schema = wanted.model.schema.name
+        schema = wanted.schema
         labelled = datastore.labelled(schema)
         if wanted.second_reading:
             readers = {image: set(datastore.annotations.by_reader(image, schema)) for image in labelled}

@@ -101,7 +101,7 @@ def test_every_version_stays_and_the_newest_wins(server, studies, tmp_path):
     for reader, array in (("Ada", first), ("Bo", second)):
         path = tmp_path / f"{reader}.nii.gz"
         write_label_map(path, LabelMap(array, truth.grid, truth.schema))
-        server.client(reader, tmp_path).save_label("p2", str(path))
+        server.client(reader, tmp_path).save_label("p2", str(path), params={"model": MODEL})
     versions = server.get("/datastore/label/versions", params={"image": "p2"}).json()
     assert [(row["version"], row["authorship"]["author"], row["authorship"]["parent"]) for row in versions] == [
         ("v0001", "Ada", None),
@@ -146,9 +146,18 @@ def test_a_label_of_another_grid_is_refused(server, studies, tmp_path):
     ):
         path = tmp_path / f"{name}.nii.gz"
         write_label_map(path, LabelMap(array, type(truth.grid)(array.shape, affine), truth.schema))
-        reply = server.put("/datastore/label?image=p3", files={"label": (path.name, path.read_bytes())})
+        label, params = {"label": (path.name, path.read_bytes())}, json.dumps({"model": MODEL})
+        reply = server.put("/datastore/label?image=p3", files=label, data={"params": params})
         assert reply.status_code == 400
         assert "grid of" in reply.json()["detail"]
+
+
+def test_bare_numbers_that_several_bundles_know_are_refused(server, studies, tmp_path):
+    write_label_map(tmp_path / "p7.nii.gz", studies[1]["p7"])
+    label = {"label": ("p7.nii.gz", (tmp_path / "p7.nii.gz").read_bytes())}
+    reply = server.put("/datastore/label?image=p7", files=label)
+    assert reply.status_code == 400
+    assert "could be l3_muscle_ct or respiratory_muscle_ct" in reply.json()["detail"]
 
 
 def test_unknown_segments_images_models_and_tags_are_refused(server, studies, tmp_path):

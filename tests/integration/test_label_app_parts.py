@@ -18,7 +18,8 @@ import pytest
 from myotome.active_learning.annotations import Authorship
 from myotome.active_learning.reservations import Reservations
 from myotome.errors import InputError, MyotomeError
-from myotome.geometry import Acquisition, Volume
+from myotome.geometry import Acquisition, Grid, Volume
+from myotome.inference.segmenter import BundleSegmenter
 from myotome.io import read_volume, write_label_map
 from myotome.io.dicom_series import write_dicom_series
 from myotome.resources import bundle_root
@@ -354,3 +355,20 @@ def test_two_images_with_the_same_labels_have_scores_of_their_own(place, untrain
     scores = trainers._score(untrained, datastore, cases, datastore.state.root / "scores")
     assert set(scores) == {"p0", "twin"}
     assert len(list((datastore.state.root / "scores").iterdir())) == 2
+
+
+# bundles that label one vertebral level
+
+
+def test_a_level_is_scored_in_the_slice_that_the_reader_drew_in():
+    """Three slices of a body between two of air: the prediction lies where the reference does, or nowhere."""
+    array = np.full((120, 120, 5), -1000, np.int16)
+    array[20:100, 30:90, 1:4] = -100
+    volume = Volume(array, Grid(array.shape, np.diag([3.0, 3.0, 5.0, 1.0])), "CT", Acquisition())
+    segmenter = BundleSegmenter("l3_muscle_ct_segmentation", engine="eager")
+    labels = np.zeros(array.shape, np.uint8)
+    for drawn in ([], [2], [1, 2, 3]):
+        labels[...] = 0
+        labels[40:80, 40:80, drawn] = 2
+        found = trainers._segment_where_drawn(segmenter, volume, LabelMap(labels, volume.grid, segmenter.schema))
+        assert np.flatnonzero(found.array.any(axis=(0, 1))).tolist() == drawn

@@ -37,10 +37,10 @@ def listing(request: Request, output: Listing = Listing.stats) -> dict[str, Any]
     if output == Listing.stats:
         return store.status()
     table = store.json()
-    model = app.models[0]
-    weights = model.champion.weights_sha256
+    weights = {model.name: model.champion.weights_sha256 for model in app.models}
     for image, row in table["objects"].items():
-        path = measurements_of(model.state.draft(model.name, weights, image))
+        model = app.model_at(image)
+        path = measurements_of(model.state.draft(model.name, weights[model.name], image))
         if path.is_file():
             # 3D Slicer loads a draft that is here by itself, and names its segments by these.
             names = parse_object(path.read_text(), "draft")["label_names"]
@@ -93,11 +93,12 @@ def save_label(
     held = app.reservations.held().get(image)
     mine = held is not None and held.reader == reader
     newest = store.annotations.newest(image)
-    draft = app._infers[app.models[0].name].draft_path(image)
+    model = app.model_at(image)
+    draft = app._infers[model.name].draft_path(image)
     authorship = Authorship(
         author=reader,
         client=client_name(request),
-        model=app.models[0].champion.weights_sha256 if draft.is_file() else None,
+        model=model.champion.weights_sha256 if draft.is_file() else None,
         parent=held.parent if mine else newest.version if newest else None,
     )
     with received(label, store.state) as path:
@@ -112,7 +113,7 @@ def label(request: Request, label: str, tag: str = FINAL, version: str | None = 
     app = app_of(request)
     store = app.datastore()
     if tag == ORIGINAL:
-        path = app._infers[app.models[0].name].draft_path(store.require_image(label))
+        path = app._infers[app.model_at(store.require_image(label)).name].draft_path(label)
         if not path.is_file():
             raise HTTPException(404, "there is no draft of this image yet: ask for one by /infer.")
     elif tag in ("", FINAL):

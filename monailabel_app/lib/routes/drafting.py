@@ -58,6 +58,7 @@ async def infer(
     app = app_of(request)
     begun = time.perf_counter()
     source = await run_in_threadpool(lambda: Path(app.datastore().get_image_uri(image)))
+    app.datastore().draft_was_asked(image, model)
     task = app._infers[model]
     # Others may wait for the same draft: one who goes away does not take it from them.
     reply = dict(await asyncio.shield(asyncio.wrap_future(task.draft(image, source))))
@@ -155,7 +156,7 @@ def next_sample(
         return {}
     store = app.datastore()
     path = store.get_image_uri(chosen["id"])
-    name = wanted.get("model") or app.models[0].name
+    name = wanted.get("model") or store.bundle_in_use() or app.models[0].name
     if app.model(str(name)):
         app._infers[name].draft(chosen["id"], Path(path), SOON)
     return {**chosen, **store.get_image_info(chosen["id"])}
