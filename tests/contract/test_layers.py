@@ -21,7 +21,7 @@ LINES = (
     ("inference", "training", "io"),
     ("transforms", "networks"),
     ("phantoms", "metrics", "biomarkers", "statistics"),
-    ("measurement -> structures -> geometry -> resources -> errors", "processes"),
+    ("measurement -> structures -> geometry -> attenuation -> resources -> errors", "processes"),
 )
 
 # A library is imported only in the rooms (or modules) named here. Libraries that are not named may be used anywhere.
