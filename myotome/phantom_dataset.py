@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from myotome.geometry import Grid, Volume
 from myotome.io import write_label_map, write_volume
 from myotome.io.atomic import atomic_path
 from myotome.phantoms.abdomen import AbdomenCase, AbdomenScan, make_abdomen, make_abdomen_scan
+from myotome.phantoms.bone import QCT_PHANTOMS, BoneCase, BoneScan, make_bone, make_bone_scan
 from myotome.phantoms.shoulder import ShoulderCase, ShoulderScan, make_shoulder, make_shoulder_scan
 from myotome.phantoms.thorax import Scan, ThoraxCase, make_ideal_thorax, make_scan, make_thorax
 from myotome.structures import LabelMap, read_label_schema
@@ -30,6 +31,7 @@ RECIPES = {
     "thorax": ("acquired", "clinical", "training"),
     "shoulder": ("acquired", "clinical"),
     "abdomen": ("acquired", "clinical"),
+    "bone": ("acquired", "clinical"),
 }
 _VALIDATION_SHARE = 0.1
 
@@ -42,7 +44,8 @@ class PhantomRequest:
     MR), ``training`` is an ideal thorax (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible)
     that the training transforms scan.
 
-    ``slices`` of a shoulder is 1 for the Y-view alone; of an abdomen 1 for a slice at L3, 0 for a whole scan.
+    ``slices`` of a shoulder is 1 for the Y-view alone; of an abdomen 1 for a slice at L3, 0 for a whole scan. A bone
+    phantom (a chest CT with vertebrae of known density) may lie on a calibration phantom, ``qct_phantom``.
     ``grades`` holds the Goutallier grade of each shoulder, and without it grades are drawn with the paper's
     frequencies.
     """
@@ -57,6 +60,7 @@ class PhantomRequest:
     anatomy: str = "thorax"
     slices: int = 1
     grades: tuple[int, ...] | None = None
+    qct_phantom: str | None = None
 
     def __post_init__(self) -> None:
         if self.anatomy not in RECIPES:
@@ -70,8 +74,13 @@ class PhantomRequest:
             raise InputError("the training recipe is written as NIfTI: leave out the DICOM format.")
         if self.count < 1:
             raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
-        if self.anatomy == "thorax" and (self.slices != 1 or self.grades is not None):
-            raise InputError("slices and grades are a shoulder's: leave them out for a thorax.")
+        if self.anatomy in ("thorax", "bone") and (self.slices != 1 or self.grades is not None):
+            raise InputError(f"slices and grades are a shoulder's: leave them out for a {self.anatomy}.")
+        if self.qct_phantom is not None and (self.anatomy != "bone" or self.qct_phantom not in QCT_PHANTOMS):
+            raise InputError(
+                f"calibration phantom '{self.qct_phantom}' is none of {', '.join(QCT_PHANTOMS)}, which lie under bone "
+                "phantoms: give one of them, or leave it out."
+            )
         if self.anatomy == "abdomen" and (self.slices not in (0, 1) or self.grades is not None):
             raise InputError(
                 "an abdomen is one slice at L3 (slices=1) or a whole scan (slices=0), without grades: give one of them."
@@ -92,6 +101,8 @@ class PhantomRequest:
             identity |= {"anatomy": self.anatomy, "slices": self.slices, "grades": grades}
         if self.anatomy == "abdomen":
             identity |= {"anatomy": self.anatomy, "slices": self.slices}
+        if self.anatomy == "bone":
+            identity |= {"anatomy": self.anatomy, "qct_phantom": self.qct_phantom}
         return identity
 
 
@@ -178,13 +189,16 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         temporary.write_text(json.dumps(truth, indent=1))
 
 
-def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase | AbdomenCase:
+def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase | AbdomenCase | BoneCase:
     acquired = request.recipe == "acquired"
     if request.anatomy == "thorax":
         return make_thorax(seed, make_scan(seed) if acquired else Scan())
     if request.anatomy == "abdomen":
         volume = request.slices == 0
         return make_abdomen(seed, make_abdomen_scan(seed, volume) if acquired else AbdomenScan(volume=volume))
+    if request.anatomy == "bone":
+        scan = make_bone_scan(seed) if acquired else BoneScan()
+        return make_bone(seed, replace(scan, qct_phantom=request.qct_phantom))
     scan = make_shoulder_scan(seed, request.slices) if acquired else ShoulderScan(slices=request.slices)
     return make_shoulder(seed, scan, None if request.grades is None else request.grades[seed - request.seed])
 
@@ -194,7 +208,9 @@ def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
     with atomic_path(request.output / "truth.csv") as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows({k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows)
+        writer.writerows(
+            {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()} for row in rows
+        )
     suffix = ".nii" if request.recipe == "training" else ".nii.gz"
     image = "dicom" if request.image_format == "dicom" else f"image{suffix}"
     entries = [{"image": f"{row['case']}/{image}", "label": f"{row['case']}/labels{suffix}"} for row in rows]
@@ -202,6 +218,8 @@ def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
         entries = [{**entry, "grade": row["grade"]} for entry, row in zip(entries, rows, strict=True)]
     if request.anatomy == "abdomen":
         entries = [{**entry, **_name_levels(request, row)} for entry, row in zip(entries, rows, strict=True)]
+    if request.anatomy == "bone":
+        entries = [{**entry, **_name_bone(row)} for entry, row in zip(entries, rows, strict=True)]
     held_out = int(np.ceil(_VALIDATION_SHARE * len(entries))) if len(entries) > 1 else 0
     datalist = {"training": entries[: len(entries) - held_out], "validation": entries[len(entries) - held_out :]}
     with atomic_path(request.output / "datalist.json") as temporary:
@@ -212,3 +230,9 @@ def _name_levels(request: PhantomRequest, row: dict[str, Any]) -> dict[str, Any]
     """What the data list says of an abdomen beside its files."""
     levels = {"l3_z_mm": row["l3_z_mm"], "levels": row["level_z_mm"]} if request.slices == 0 else {}
     return {"case": row["case"], **levels}
+
+
+def _name_bone(row: dict[str, Any]) -> dict[str, Any]:
+    """What the data list says of a bone phantom beside its files."""
+    names = ("case", "bmd_mg_cm3", "osteoporosis", "tube_voltage_kv", "kernel", "scanner", "levels")
+    return {name: row[name] for name in names}

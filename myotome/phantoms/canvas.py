@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Shape:
 
     def cover(self, inset_mm: float = 0.0) -> np.ndarray:
         """Share of each pixel of the box that the shape covers, shrunk by ``inset_mm``."""
-        return np.clip((self.depth_mm - inset_mm) / self.pixel_mm + 0.5, 0, 1)
+        return np.minimum(np.maximum((self.depth_mm - inset_mm) / self.pixel_mm + 0.5, 0), 1)
 
 
 class Canvas:
@@ -40,6 +41,7 @@ class Canvas:
     def __init__(self, x_mm: np.ndarray, y_mm: np.ndarray) -> None:
         self.x, self.y = x_mm.astype(np.float32), y_mm.astype(np.float32)
         self.pixel_mm = float(self.x[1] - self.x[0])
+        self._places = self.x.tolist(), self.y.tolist()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,9 +49,11 @@ class Canvas:
 
     def box(self, low: np.ndarray, high: np.ndarray) -> Box:
         """The part of the plane between two corners, a pixel wider; empty outside the plane."""
-        first = [axis.searchsorted(corner - self.pixel_mm) for axis, corner in zip((self.x, self.y), low, strict=True)]
-        last = [axis.searchsorted(corner + self.pixel_mm) for axis, corner in zip((self.x, self.y), high, strict=True)]
-        return slice(int(first[0]), int(last[0])), slice(int(first[1]), int(last[1]))
+        x, y = (
+            slice(bisect_left(axis, float(first - self.pixel_mm)), bisect_left(axis, float(last + self.pixel_mm)))
+            for axis, first, last in zip(self._places, low, high, strict=True)
+        )
+        return x, y
 
     def blob(self, outline: np.ndarray, centre: np.ndarray | None = None) -> Shape:
         """A closed outline that is star-shaped about its centre: every ray from the centre meets it once."""
@@ -100,7 +104,7 @@ class Canvas:
         dx, dy = self.x[near[0]][:, None] - start[0], self.y[near[1]][None, :] - start[1]
         axis = stop - start
         length = max(float(axis @ axis), 1e-6)
-        along = np.clip(dx * (axis[0] / length) + dy * (axis[1] / length), 0, 1)
+        along = np.minimum(np.maximum(dx * (axis[0] / length) + dy * (axis[1] / length), 0), 1)
         gap = np.sqrt((dx - along * axis[0]) ** 2 + (dy - along * axis[1]) ** 2)
         part = depth[inside(near, box)]
         np.maximum(part, radii[0] + along * (radii[1] - radii[0]) - gap, out=part)

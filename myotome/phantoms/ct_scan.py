@@ -7,7 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
-__all__ = ["PADDING_HU", "CtScan", "add_metal", "add_noise", "blur", "field_mask", "resample_in_plane"]
+from myotome.phantoms.canvas import Box
+
+__all__ = [
+    "PADDING_HU",
+    "CtScan",
+    "add_metal",
+    "add_noise",
+    "blur",
+    "draw_table",
+    "field_mask",
+    "lay_over",
+    "make_affine",
+    "make_shading",
+    "resample_in_plane",
+]
 
 PADDING_HU = -1024.0
 
@@ -41,6 +55,46 @@ def field_mask(scan: CtScan) -> np.ndarray:
         return np.ones((scan.matrix, scan.matrix), dtype=bool)
     axis = (np.arange(scan.matrix) - (scan.matrix - 1) / 2) * scan.in_plane_mm
     return np.hypot(axis[:, None], axis[None, :]) <= scan.field_mm / 2
+
+
+def make_affine(scan: CtScan, z_mm: float) -> np.ndarray:
+    """Voxel to patient mm of a matrix centred on the scanner's axis, its first slice at ``z_mm``."""
+    half = (scan.matrix - 1) / 2 * scan.in_plane_mm
+    affine = np.diag([scan.in_plane_mm, scan.in_plane_mm, scan.slice_thickness_mm, 1.0])
+    affine[:3, 3] = -half, -half, z_mm
+    return affine
+
+
+def draw_table(scan: CtScan, back_mm: float, rng: np.random.Generator) -> np.ndarray:
+    """Air (X, Y) with the curved table below the back, whose lowest point lies at y = ``back_mm``."""
+    plane = np.full((scan.matrix, scan.matrix), -1000.0, dtype=np.float32)
+    if not scan.table:
+        return plane
+    axis = ((np.arange(scan.matrix) - (scan.matrix - 1) / 2) * scan.in_plane_mm).astype(np.float32)
+    x, y = axis[:, None], axis[None, :]
+    low = np.float32(back_mm - rng.uniform(2, 26))
+    bow, wide = np.float32(rng.uniform(0.0002, 0.0010)), rng.uniform(190, 240)
+    for drop, flatter, hu in ((0.0, 1.0, rng.uniform(-250, 250)), (rng.uniform(15, 45), 0.8, rng.uniform(-400, 100))):
+        depth = np.abs(y - (low - np.float32(drop) + flatter * bow * x**2))
+        cover = np.clip((1.4 - depth) / scan.in_plane_mm + 0.5, 0, 1) * (np.abs(x) < wide)
+        plane += cover.astype(np.float32) * (np.float32(hu) - plane)
+    return plane
+
+
+def lay_over(background: np.ndarray, hu: np.ndarray, box: Box) -> np.ndarray:
+    """The drawn part ``hu`` in its box of the whole image, with the background where there is nothing else."""
+    whole = background.copy()
+    part = whole[box]
+    whole[box] = np.where(hu < -950, np.maximum(part, hu), hu)
+    return whole
+
+
+def make_shading(scan: CtScan, shading_hu: float, rng: np.random.Generator) -> np.ndarray:
+    """A smooth error (X, Y) of beam hardening and scatter."""
+    axis = np.linspace(-1, 1, scan.matrix, dtype=np.float32)
+    a, b, c = rng.normal(0, 1, 3).astype(np.float32)
+    field = a * axis[:, None] + b * axis[None, :] + 1.5 * c * (0.4 - axis[:, None] ** 2 - axis[None, :] ** 2)
+    return field * np.float32(shading_hu / 1.5)
 
 
 def resample_in_plane(planes: np.ndarray, scan: CtScan, origin_mm: tuple[float, float], fill: float) -> np.ndarray:
@@ -88,11 +142,11 @@ def add_noise(hu: np.ndarray, scan: CtScan, shoulders: float, rng: np.random.Gen
     return hu + noise
 
 
-def add_metal(hu: np.ndarray, at: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def add_metal(hu: np.ndarray, at: tuple[int, int], rng: np.random.Generator, radius_pixels: float = 5.0) -> np.ndarray:
     """A small metal object with the bright and dark rays it throws."""
     x, y = np.ogrid[: hu.shape[0], : hu.shape[1]]
     dx, dy = x - at[0], y - at[1]
     distance = np.hypot(dx, dy) + 1
     rays = np.sin(np.arctan2(dy, dx) * int(rng.integers(3, 7)) * 2 + rng.uniform(0, 6)) ** 3
     out = hu + (rays * 1800 / distance * np.exp(-distance / 90)).astype(np.float32) * (hu > -950)
-    return np.where(distance < 5, 3071.0, out)
+    return np.where(distance < radius_pixels, 3071.0, out)

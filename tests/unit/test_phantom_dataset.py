@@ -14,6 +14,7 @@ from myotome.errors import InputError, OutputError
 from myotome.io import read_label_map, read_volume
 from myotome.phantom_dataset import PhantomRequest, write_phantoms
 from myotome.phantoms.abdomen import AbdomenScan
+from myotome.phantoms.bone import BoneScan
 from myotome.phantoms.thorax import Scan
 from myotome.structures import read_label_schema
 
@@ -153,6 +154,26 @@ def test_an_abdomen_reads_back_from_dicom_as_the_same_image(tmp_path, monkeypatc
     assert here.grid.affine @ middle == pytest.approx(there.grid.affine @ middle, abs=0.01)
 
 
+def test_bone_phantoms_carry_their_density_into_the_data_list(tmp_path, monkeypatch):
+    scan = BoneScan(matrix=110, in_plane_mm=4.0, slice_thickness_mm=8.0, top=12.0, bottom=13.6)
+    monkeypatch.setattr(phantom_dataset, "make_bone_scan", lambda seed: scan)
+    request = PhantomRequest(tmp_path / "chests", 2, 3, anatomy="bone", qct_phantom="k2hpo4")
+    first, second = write_phantoms(request)
+    table = json.loads((tmp_path / "chests" / "datalist.json").read_text())
+    rows = table["training"] + table["validation"]
+    for folder, row in zip((first, second), rows, strict=True):
+        truth = json.loads((folder / "truth.json").read_text())
+        assert row["bmd_mg_cm3"] == truth["bmd_mg_cm3"] and row["levels"] == truth["levels"]
+        assert [rod["density_mg_cm3"] for rod in truth["qct_phantom"]["rods"]] == [0, 50, 100, 200]
+        labels = read_label_map(folder / "labels.nii.gz", read_label_schema("bone_density_ct"))
+        assert read_volume(folder / "image.nii.gz").grid.same_as(labels.grid)
+        assert {5, 6, 10, 11, 13} <= set(np.unique(labels.array).tolist())
+    with (tmp_path / "chests" / "truth.csv").open() as file:
+        assert json.loads(next(csv.DictReader(file))["reference_levels"]) == ["L1", "L2"]
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_phantoms(PhantomRequest(tmp_path / "chests", 2, 3, anatomy="bone"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -170,6 +191,10 @@ def test_an_abdomen_reads_back_from_dicom_as_the_same_image(tmp_path, monkeypatc
         {"anatomy": "abdomen", "recipe": "training"},
         {"anatomy": "abdomen", "grades": (1,)},
         {"grades": (1,)},
+        {"anatomy": "bone", "slices": 2},
+        {"anatomy": "bone", "recipe": "training"},
+        {"anatomy": "bone", "qct_phantom": "wax"},
+        {"anatomy": "abdomen", "qct_phantom": "ha"},
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(tmp_path, wrong):

@@ -10,10 +10,20 @@ import numpy as np
 
 from myotome.geometry import Acquisition, Grid, Volume
 from myotome.phantoms.abdomen.acquisition import AbdomenScan, make_abdomen_scan
-from myotome.phantoms.abdomen.drawing import Section, SectionDrawer
+from myotome.phantoms.abdomen.drawing import SectionDrawer
 from myotome.phantoms.abdomen.person import AbdomenPerson, make_abdomen_person
 from myotome.phantoms.abdomen.truth import measure_drawing, measure_labels
-from myotome.phantoms.ct_scan import PADDING_HU, add_metal, add_noise, blur, field_mask
+from myotome.phantoms.ct_scan import (
+    PADDING_HU,
+    add_metal,
+    add_noise,
+    blur,
+    draw_table,
+    field_mask,
+    lay_over,
+    make_affine,
+    make_shading,
+)
 from myotome.structures import LabelMap, read_label_schema
 
 __all__ = [
@@ -60,12 +70,13 @@ def make_abdomen(
     image = np.empty((scan.matrix, scan.matrix, len(heights)), dtype=np.int16)
     labels = np.zeros(image.shape, dtype=np.uint8)
     rng, field = np.random.default_rng((seed, 307)), field_mask(scan)
-    shading, table = _make_shading(scan, rng), _draw_table(scan, drawer)
+    shading = make_shading(scan, scan.shading_hu, rng)
+    table = draw_table(scan, drawer.back_mm, np.random.default_rng((drawer.person.seed, 311)))
     drawn: dict[str, float | None] = dict.fromkeys(measure_drawing(None, scan.in_plane_mm))
     for index, height in enumerate(heights):
         step = scan.sub_slice_mm if index == l3_slice else scan.other_sub_slice_mm
         section = drawer.draw_slab(float(height), scan.slice_thickness_mm, step)
-        clean = blur(_compose(section, drawer, table), scan)
+        clean = blur(lay_over(table, section.hu, drawer.box), scan)
         if index == l3_slice:
             labels[(*drawer.box, index)] = _majority(section.shares * field[drawer.box])
             drawn = measure_drawing(section, scan.in_plane_mm, field[drawer.box])
@@ -78,7 +89,7 @@ def make_abdomen(
         image[:, :, index] = np.clip(np.rint(np.where(field, noisy, PADDING_HU)), -1024, 3071)
         if progress:
             progress((index + 1) / len(heights))
-    grid = Grid(image.shape, _make_affine(scan, float(heights[0])))
+    grid = Grid(image.shape, make_affine(scan, float(heights[0])))
     truth = {**_describe(drawer, scan, heights), **drawn, "l3_slice": l3_slice}
     truth["l3_z_mm"] = drawer.spine["L3"] if l3_slice is not None else None
     volume = Volume(image, grid, "CT", _describe_acquisition(drawer.person, scan))
@@ -92,52 +103,12 @@ def _slice_heights(drawer: SectionDrawer, scan: AbdomenScan) -> np.ndarray:
     return np.arange(drawer.spine.to_z(scan.bottom), drawer.spine.to_z(scan.top), scan.slice_thickness_mm)
 
 
-def _compose(section: Section, drawer: SectionDrawer, table: np.ndarray) -> np.ndarray:
-    """The drawn part on the whole image, with the table where there is nothing else."""
-    whole = table.copy()
-    part = whole[drawer.box]
-    whole[drawer.box] = np.where(section.hu < -950, np.maximum(part, section.hu), section.hu)
-    return whole
-
-
-def _make_shading(scan: AbdomenScan, rng: np.random.Generator) -> np.ndarray:
-    """A smooth error of beam hardening and scatter (X, Y)."""
-    axis = np.linspace(-1, 1, scan.matrix, dtype=np.float32)
-    a, b, c = rng.normal(0, 1, 3).astype(np.float32)
-    field = a * axis[:, None] + b * axis[None, :] + 1.5 * c * (0.4 - axis[:, None] ** 2 - axis[None, :] ** 2)
-    return field * np.float32(scan.shading_hu / 1.5)
-
-
-def _draw_table(scan: AbdomenScan, drawer: SectionDrawer) -> np.ndarray:
-    """Air with the curved table below the back."""
-    rng = np.random.default_rng((drawer.person.seed, 311))
-    plane = np.full((scan.matrix, scan.matrix), -1000.0, dtype=np.float32)
-    if not scan.table:
-        return plane
-    axis = ((np.arange(scan.matrix) - (scan.matrix - 1) / 2) * scan.in_plane_mm).astype(np.float32)
-    x, y = axis[:, None], axis[None, :]
-    low = np.float32(drawer.back_mm - rng.uniform(2, 26))
-    bow, wide = np.float32(rng.uniform(0.0002, 0.0010)), rng.uniform(190, 240)
-    for drop, flatter, hu in ((0.0, 1.0, rng.uniform(-250, 250)), (rng.uniform(15, 45), 0.8, rng.uniform(-400, 100))):
-        depth = np.abs(y - (low - np.float32(drop) + flatter * bow * x**2))
-        cover = np.clip((1.4 - depth) / scan.in_plane_mm + 0.5, 0, 1) * (np.abs(x) < wide)
-        plane += cover.astype(np.float32) * (np.float32(hu) - plane)
-    return plane
-
-
 def _majority(shares: np.ndarray) -> np.ndarray:
     """Label of the largest share: muscle and the fat in it count together against the rest, then against each other."""
     flesh = shares[0] + shares[3]
     candidates = np.stack((1 - shares.sum(axis=0), flesh, shares[1], shares[2]))
     best = candidates.argmax(axis=0)
     return np.where((best == 1) & (shares[3] > shares[0]), 4, best).astype(np.uint8)
-
-
-def _make_affine(scan: AbdomenScan, z_mm: float) -> np.ndarray:
-    half = (scan.matrix - 1) / 2 * scan.in_plane_mm
-    affine = np.diag([scan.in_plane_mm, scan.in_plane_mm, scan.slice_thickness_mm, 1.0])
-    affine[:3, 3] = -half, -half, z_mm
-    return affine
 
 
 def _describe(drawer: SectionDrawer, scan: AbdomenScan, heights: np.ndarray) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from myotome.phantoms.abdomen.acquisition import AbdomenScan
-from myotome.phantoms.abdomen.anatomy import AbdomenAnatomy
+from myotome.phantoms.abdomen.anatomy import AbdomenAnatomy, Trunk
 from myotome.phantoms.abdomen.painting import Frame, Painting, Polar
 from myotome.phantoms.abdomen.person import AbdomenPerson, make_abdomen_person
 from myotome.phantoms.abdomen.skeleton import draw_pelvis, draw_ribs, draw_vertebra
@@ -40,12 +41,11 @@ class SectionDrawer:
     """
 
     def __init__(self, seed: int, scan: AbdomenScan) -> None:
-        self.person: AbdomenPerson = make_abdomen_person(seed)
-        self.spine = SpineLevels(self.person)
+        self.person, self.spine = self._sample(seed)
         self.anatomy = AbdomenAnatomy(self.person)
-        self._viscera = Viscera(self.anatomy, self.spine)
-        self._tissues = compute_tissue_hu(self.person, scan.contrast, scan.tube_voltage_kv)
-        self._texture = Texture(seed)
+        self._viscera = self._make_viscera()
+        self._tissues = self._compute_tissues(scan)
+        self._texture = Texture(self.person.seed)
         middle = self.anatomy.trunk(15.0)
         lift = float(self.anatomy.centre[1]) + 0.5 * float(middle.skin[middle.skin.size // 2] - middle.skin[0])
         turn = float(np.deg2rad(scan.rotation_deg))
@@ -53,6 +53,16 @@ class SectionDrawer:
         #: y of the lowest point of the back in the scanner's plane
         self.back_mm = float(self._frame.to_scanner(np.array([self.anatomy.point(np.pi, middle.skin[0])]))[0][1]) - 3.0
         self._make_canvas(scan, float(middle.skin.max()))
+
+    def _sample(self, seed: int) -> tuple[AbdomenPerson, SpineLevels]:
+        person = make_abdomen_person(seed)
+        return person, SpineLevels(person)
+
+    def _compute_tissues(self, scan: AbdomenScan) -> Mapping[str, float]:
+        return compute_tissue_hu(self.person, scan.contrast, scan.tube_voltage_kv)
+
+    def _make_viscera(self) -> Viscera:
+        return Viscera(self.anatomy, self.spine)
 
     def _make_canvas(self, scan: AbdomenScan, reach_mm: float) -> None:
         axis = (np.arange(scan.matrix) - (scan.matrix - 1) / 2) * scan.in_plane_mm
@@ -65,17 +75,25 @@ class SectionDrawer:
 
     def draw(self, z_mm: float) -> Section:
         """The plane at one height, infinitely thin."""
-        trunk = self.anatomy.trunk(self.spine.to_u(z_mm))
         painting = Painting(self._canvas, self._frame, self._tissues, self._texture, z_mm)
+        self._paint(painting, self.anatomy.trunk(self.spine.to_u(z_mm)))
+        return Section(painting.hu, painting.shares, painting.flesh)
+
+    def _paint(self, painting: Painting, trunk: Trunk) -> None:
         draw_trunk(painting, self._polar, self.anatomy, trunk)
         self._viscera.draw(painting, self._polar, trunk)
         if trunk.u < 15.2:
-            draw_ribs(painting, self.anatomy, trunk, self.spine)
+            self._draw_ribs(painting, trunk)
         if trunk.u > 16.2:
             draw_pelvis(painting, self.anatomy, trunk)
         draw_back_muscles(painting, self.anatomy, trunk)
+        self._draw_spine(painting, trunk)
+
+    def _draw_ribs(self, painting: Painting, trunk: Trunk) -> None:
+        draw_ribs(painting, self.anatomy, trunk, self.spine)
+
+    def _draw_spine(self, painting: Painting, trunk: Trunk) -> None:
         draw_vertebra(painting, self.anatomy, trunk, self.spine)
-        return Section(painting.hu, painting.shares, painting.flesh)
 
     def draw_slab(self, middle_mm: float, thickness_mm: float, step_mm: float) -> Section:
         """Mean of the planes through one slice."""

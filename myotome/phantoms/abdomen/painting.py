@@ -91,13 +91,15 @@ class Painting:
     the muscles' contour, whatever else the pixel holds.
     """
 
+    channels = 4
+
     def __init__(
         self, canvas: Canvas, frame: Frame, tissues: Mapping[str, float], texture: Texture, z_mm: float
     ) -> None:
         self.canvas, self.frame, self.z_mm = canvas, frame, z_mm
         self.tissues, self._pattern = tissues, texture.section(z_mm)
         self.hu = np.full(canvas.shape, tissues["air"], dtype=np.float32)
-        self.shares = np.zeros((4, *canvas.shape), dtype=np.float32)
+        self.shares = np.zeros((self.channels, *canvas.shape), dtype=np.float32)
         self.flesh = np.full(canvas.shape, tissues["muscle"], dtype=np.float32)
 
     def outline(self, points: np.ndarray, centre: np.ndarray | None = None) -> Shape:
@@ -167,6 +169,10 @@ class Painting:
         self.shares[(slice(None), *box)] *= 1 - cover
         self.shares[(MUSCLE - 1, *box)] += cover * (1 - grown)
         self.shares[(FAT_IN_MUSCLE - 1, *box)] += cover * grown
+
+    def back_muscle(self, name: str, box: Box, cover: np.ndarray, fatness: Fatness, bias: np.ndarray | float) -> None:
+        """Lay one of the back's muscles (`BACK_MUSCLES`), which here is a muscle as any other."""
+        self.muscle(box, cover, fatness, bias)
 
     def fat_between(self, box: Box, cover: np.ndarray) -> None:
         """Lay fat that lies within the muscles' common contour."""

@@ -9,7 +9,7 @@ from myotome.phantoms.abdomen.painting import Fatness, Painting
 from myotome.phantoms.abdomen.spine import SpineLevels
 from myotome.phantoms.canvas import smooth_outline
 
-__all__ = ["draw_pelvis", "draw_ribs", "draw_vertebra"]
+__all__ = ["Arch", "body_outline", "draw_pelvis", "draw_rib", "draw_ribs", "draw_vertebra"]
 
 # Half a lumbar vertebral body's outline in a mean man (right half), the front first.
 _BODY = ((0, 17), (10, 16), (18.5, 11), (22.5, 2), (21.5, -8), (17, -14.5), (9, -15.5), (0, -13.5))
@@ -20,11 +20,9 @@ def draw_vertebra(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, spi
     """The body or the disc, the canal, and what of the arch and its processes lies at this height."""
     index, height = spine.nearest(painting.z_mm)
     size = anatomy.person.size
-    wide = float(np.interp(trunk.u, *_WIDTH_BY_U)) * (1 + 0.07 * min(height**2, 1.3))
-    half = np.array(_BODY, dtype=float) * (wide, 0.97 + 0.03 * wide) * size
-    outline = smooth_outline(np.vstack((half, half[-2:0:-1] * (-1, 1))))
+    outline = body_outline(size, trunk.u, height)
     shape = painting.outline(anatomy.in_spine(outline, trunk.u, trunk.spine_mm), np.array(trunk.spine_mm))
-    arch = _Arch(painting, anatomy, trunk, spine.names[index], height)
+    arch = Arch(painting, anatomy, trunk, spine.names[index], height)
     arch.draw()
     if abs(height) < 1.0:
         thick = 1.3 if abs(height) < 0.86 else 6.0
@@ -38,7 +36,14 @@ def draw_vertebra(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, spi
         arch.implant()
 
 
-class _Arch:
+def body_outline(size: float, u: float, height: float) -> np.ndarray:
+    """Outline (N, 2) of a vertebral body in mm about its middle, at a height of -1 to 1 between its end plates."""
+    wide = float(np.interp(u, *_WIDTH_BY_U)) * (1 + 0.07 * min(height**2, 1.3))
+    half = np.array(_BODY, dtype=float) * (wide, 0.97 + 0.03 * wide) * size
+    return smooth_outline(np.vstack((half, half[-2:0:-1] * (-1, 1))))
+
+
+class Arch:
     """Pedicles, laminae and processes of one vertebra; ``height`` is -1 at the lower end plate, 1 at the upper."""
 
     def __init__(self, painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, name: str, height: float) -> None:
@@ -49,14 +54,17 @@ class _Arch:
         self.sacral = name.startswith("S")
 
     def place(self, points) -> np.ndarray:
+        """Points about the middle of a mean man's body, in this person's mm."""
         return self.anatomy.in_spine(np.array(points, dtype=float) * self.size, self.trunk.u, self.trunk.spine_mm)
 
     def rod(self, points, radii, cortex: float = 1.1) -> None:
+        """A bony process through such points."""
         radii = np.array(radii, dtype=float) * self.size
         if radii.max() > 0.5:
             self.painting.bone(self.painting.rod(self.place(points), radii), cortex * self.size)
 
     def draw(self) -> None:
+        """The bony part of the arch that lies at this height."""
         if self.sacral:
             return
         h, wobble = self.height, self.rng.normal(0, 1, 12)
@@ -89,10 +97,12 @@ class _Arch:
             self.painting.fill(line, 0.4 * self.painting.tissues["ligament"])
 
     def vein(self) -> None:
+        """The basivertebral vein in the body's back."""
         shape = self.painting.rod(self.place([(0, -13), (0, -4), (3, 2)]), np.array([2.4, 1.6, 0.8]) * self.size)
         self.painting.fill(shape, 0.35 * self.painting.tissues["marrow"])
 
     def canal(self) -> None:
+        """The canal with its fat and the dural sac."""
         if self.sacral:
             return
         centre = self.place([(0, -23.5)])[0]
@@ -128,11 +138,16 @@ def draw_ribs(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, spine: 
     for number, length in lengths.items():
         start_z = spine["T12"] + step * (12 - number) + 8 * size
         for side in (1, -1):
-            _rib(painting, anatomy, trunk, (start_z, drops[number] * size * rng.uniform(0.9, 1.1), length, side))
+            draw_rib(painting, anatomy, trunk, (start_z, drops[number] * size * rng.uniform(0.9, 1.1), length, side))
 
 
-def _rib(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, course: tuple[float, float, float, int]) -> None:
-    """One rib's section: the part of its arc within half its height of this plane."""
+def draw_rib(
+    painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, course: tuple[float, float, float, int]
+) -> None:
+    """One rib's section: the part of its arc within half its height of this plane.
+
+    ``course`` is the z of its head and how far it runs down, in mm, its length in radians, and its side.
+    """
     start_z, drop, length, side = course
     size = anatomy.person.size
     middle = (start_z - painting.z_mm) / drop

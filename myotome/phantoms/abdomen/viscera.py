@@ -114,7 +114,6 @@ class Viscera:
         front = y + 17.5 * size
         rng = np.random.default_rng((self.anatomy.person.seed, 281, 1000 + round(painting.z_mm / 12)))
         apart = float(np.clip((u - 16.3) * 13, 0, 30))
-        arteries = [(-11.0, self._aorta_mm)] if apart == 0 else [(-11 + apart, 5.6), (-11 - apart, 5.6)]
         cava = (
             [(16.0, tuple(self._cava_mm))]
             if apart < 5
@@ -122,6 +121,22 @@ class Viscera:
         )
         for dx, half in cava:
             painting.fill(painting.oval((x + dx * size, front + half[1] + 1), half), "cava", within=within)
+        self._draw_aorta(painting, trunk, within, rng)
+        for side in (1, -1):  # ureter and gonadal vein before the psoas
+            at = np.array([x + side * 36 * size, y + 12 * size + 3 * self._places[side]])
+            painting.fill(painting.rod([at, at + 0.5], [2.0, 2.0]), "renal_pelvis", within=within)
+            painting.fill(painting.rod([at + (side * 5, 2), at + (side * 5, 2.5)], [1.5, 1.5]), "vessel", within=within)
+        self._draw_mesentery(painting, trunk, within, rng)
+
+    def _draw_aorta(
+        self, painting: Painting, trunk: Trunk, within: np.ndarray, rng: np.random.Generator, scale: float = 1.0
+    ) -> None:
+        """The aorta, below its fork the iliac arteries, and plaques in their walls."""
+        size = self.anatomy.person.size
+        x, y = trunk.spine_mm
+        front = y + 17.5 * size
+        apart = float(np.clip((trunk.u - 16.3) * 13, 0, 30))
+        arteries = [(-11.0, scale * self._aorta_mm)] if apart == 0 else [(-11 + apart, 5.6), (-11 - apart, 5.6)]
         for dx, radius in arteries:
             centre = np.array([x + dx * size, front + radius + 2.5])
             painting.fill(painting.oval(centre, (radius, radius)), "aorta", within=within)
@@ -133,11 +148,6 @@ class Viscera:
                     "calcification",
                     within=within,
                 )
-        for side in (1, -1):  # ureter and gonadal vein before the psoas
-            at = np.array([x + side * 36 * size, y + 12 * size + 3 * self._places[side]])
-            painting.fill(painting.rod([at, at + 0.5], [2.0, 2.0]), "renal_pelvis", within=within)
-            painting.fill(painting.rod([at + (side * 5, 2), at + (side * 5, 2.5)], [1.5, 1.5]), "vessel", within=within)
-        self._draw_mesentery(painting, trunk, within, rng)
 
     def _draw_mesentery(self, painting: Painting, trunk: Trunk, within: np.ndarray, rng: np.random.Generator) -> None:
         front = float(trunk.cavity[len(trunk.cavity) // 2]) + self.anatomy.centre[1]

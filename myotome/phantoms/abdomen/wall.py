@@ -123,7 +123,7 @@ def draw_back_muscles(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk)
             shape = painting.outline(trunk.back[(name, side)])
             painting.lay(shape.box, shape.cover(-rim) * np.float32(0.85), "visceral_fat" if name == "psoas" else "fat")
             bias = _bias(painting, anatomy, trunk, shape, side) if name == "erector_spinae" else 0.0
-            painting.muscle(shape.box, shape.cover(), _fatness(anatomy, ratio * wobble, side * turn), bias)
+            painting.back_muscle(name, shape.box, shape.cover(), _fatness(anatomy, ratio * wobble, side * turn), bias)
 
 
 def _bias(painting: Painting, anatomy: AbdomenAnatomy, trunk: Trunk, shape, side: int) -> np.ndarray:

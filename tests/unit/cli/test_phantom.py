@@ -7,8 +7,10 @@ import json
 
 import pytest
 
+from myotome import phantom_dataset
 from myotome.cli import main
 from myotome.io import read_label_map
+from myotome.phantoms.bone import BoneScan
 from myotome.structures import read_label_schema
 
 
@@ -35,3 +37,16 @@ def test_an_abdomen_is_one_labelled_slice(tmp_path, capsys):
     assert labels.grid.shape == (512, 512, 1)
     counted_cm2 = (labels.array == 2).sum() * 0.8**2 / 100
     assert counted_cm2 == pytest.approx(truth["sat_cm2"])
+
+
+def test_a_bone_phantom_lies_on_the_rods_it_was_asked_for(tmp_path, capsys, monkeypatch):
+    coarse = BoneScan(matrix=110, in_plane_mm=4.0, slice_thickness_mm=8.0, top=12.0, bottom=12.4)
+    monkeypatch.setattr(phantom_dataset, "BoneScan", lambda: coarse)
+    words = ["phantom", "bone", "--seed", "7", "--recipe", "clinical", "--qct-phantom", "ha", "-o", str(tmp_path / "x")]
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert not stop.value.code
+    folder = tmp_path / "x" / "case_000007"
+    assert capsys.readouterr().out.split() == [str(folder)]
+    truth = json.loads((folder / "truth.json").read_text())
+    assert truth["qct_phantom"]["kind"] == "ha" and list(truth["levels"]) == ["T12"]
