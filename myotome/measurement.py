@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from myotome.errors import InputError
-from myotome.structures import LabelMap
+from myotome.structures import LabelMap, Structure, read_structure
 
 __all__ = ["CaseResult", "Grading", "Level", "Measurement", "Provenance", "Subject"]
 
@@ -169,3 +169,11 @@ class CaseResult:
     grading: Grading | None = None
     level: Level | None = None
     subject: Subject = field(default_factory=Subject)
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        """What was measured: the schema's structures, then those that stand for several, such as the spine."""
+        own = self.label_map.schema.structures
+        known = {structure.name for structure in own}
+        others = dict.fromkeys(row.structure for row in self.measurements if row.structure not in known)
+        return (*own, *(read_structure(name) for name in others))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
@@ -12,7 +13,7 @@ from myotome.errors import InputError
 from myotome.geometry import Grid
 from myotome.resources import config_path
 
-__all__ = ["Code", "LabelMap", "LabelSchema", "Structure", "present_labels", "read_label_schema"]
+__all__ = ["Code", "LabelMap", "LabelSchema", "Structure", "present_labels", "read_label_schema", "read_structure"]
 
 _SLAB_VOXELS = 1 << 20
 
@@ -112,23 +113,43 @@ def read_label_schema(name: str = "respiratory_muscle_ct") -> LabelSchema:
     InputError
         When the file has no schema of that name.
     """
-    table = YAML(typ="safe").load(config_path("structures.yaml"))
+    table = _read_table()
     if name not in table["schemas"]:
         raise InputError(f"no label schema '{name}': configs/structures.yaml has {', '.join(table['schemas'])}.")
-    codes = {key: Code(*entry) for key, entry in table["codes"].items()}
-    structures = []
-    for index, key in table["schemas"][name].items():
-        entry = table["structures"][key]
-        structures.append(
-            Structure(
-                index=int(index),
-                name=key,
-                title=entry["title"],
-                category=codes[entry["category"]],
-                code=codes[entry["code"]],
-                colour=tuple(entry["colour"]),
-                parts=tuple(codes[part] for part in entry.get("parts", ())),
-                sided=entry.get("sided", True),
-            )
-        )
-    return LabelSchema(name, tuple(structures))
+    return LabelSchema(name, tuple(_make(key, int(index)) for index, key in table["schemas"][name].items()))
+
+
+@cache
+def read_structure(name: str) -> Structure:
+    """Read one structure from ``configs/structures.yaml``, with index 0: it need not be in a schema.
+
+    What stands for several labels, such as the vertebral column, is measured and has no label of its own.
+
+    Raises
+    ------
+    InputError
+        When the file has no structure of that name.
+    """
+    if name not in _read_table()["structures"]:
+        raise InputError(f"no structure '{name}' in configs/structures.yaml: add it there, with its codes.")
+    return _make(name, 0)
+
+
+@cache
+def _read_table() -> dict[str, Any]:
+    return YAML(typ="safe").load(config_path("structures.yaml"))
+
+
+def _make(name: str, index: int) -> Structure:
+    table = _read_table()
+    entry, codes = table["structures"][name], {key: Code(*code) for key, code in table["codes"].items()}
+    return Structure(
+        index=index,
+        name=name,
+        title=entry["title"],
+        category=codes[entry["category"]],
+        code=codes[entry["code"]],
+        colour=tuple(entry["colour"]),
+        parts=tuple(codes[part] for part in entry.get("parts", ())),
+        sided=entry.get("sided", True),
+    )

@@ -48,9 +48,11 @@ def describe_grading(grading: Grading) -> str:
 def make_result_table(result: CaseResult) -> Table:
     """One row per structure and side: volume, density, and the shares of normal muscle, fatty muscle and fat.
 
-    Where no structure has sides there is a row per measurement instead.
+    Where no structure that has sides has any of these there is a row per measurement instead.
     """
-    if not any(structure.sided for structure in result.label_map.schema.structures):
+    sided = {structure.name for structure in result.structures if structure.sided}
+    shown = {(measure, statistic) for _, measure, statistic, _ in _COLUMNS}
+    if not any(row.structure in sided and (row.measure, row.statistic) in shown for row in result.measurements):
         return _make_list(result)
     table = Table()
     table.add_column("muscle", no_wrap=True)
@@ -75,7 +77,7 @@ def _make_list(result: CaseResult) -> Table:
     table = Table("structure", "measure", Column("value", justify="right"), "unit", Column("95 %", justify="right"))
     if beside:
         table.add_column("reference")
-    for structure in result.label_map.schema.structures:
+    for structure in result.structures:
         for row in whole:
             if row.structure == structure.name:
                 interval = "" if row.lower is None or row.upper is None else f"{row.lower:.1f} to {row.upper:.1f}"
@@ -104,11 +106,11 @@ def _places_by_measure(result: CaseResult) -> dict[str, list[str]]:
     """Flags of structures without sides, and the measures that carry them."""
     from myotome.report.measure_names import name_in_sentence
 
-    unsided = {structure.name for structure in result.label_map.schema.structures if not structure.sided}
+    unsided = {structure.name for structure in result.structures if not structure.sided}
     places: dict[str, list[str]] = {}
     for row in result.measurements:
         for flag in row.flags if row.structure in unsided and row.slice_index is None else ():
-            places.setdefault(flag, []).append(name_in_sentence(row))
+            places.setdefault(flag, []).append(f"{row.level or ''} {name_in_sentence(row)}".lstrip())
     return places
 
 

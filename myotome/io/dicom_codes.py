@@ -36,6 +36,8 @@ STATISTICS = {
     "sd": Code("386136009", "SCT", "Standard Deviation"),
 }
 VERTEBRAE = {
+    "T8": Code("11068009", "SCT", "T8 vertebra"),
+    "T9": Code("82687006", "SCT", "T9 vertebra"),
     "T10": Code("7610001", "SCT", "T10 vertebra"),
     "T11": Code("12989004", "SCT", "T11 vertebra"),
     "T12": Code("23215003", "SCT", "T12 vertebra"),
@@ -72,10 +74,19 @@ _PRIVATE = {
     "l3_confidence": ("L3_CONFIDENCE", "Confidence that the slice is L3"),
     "slices_measured": ("SLICES_MEASURED", "Number of slices that were measured"),
     "area_per_height2": ("AREA_PER_HEIGHT2", "Area per squared body height"),
+    "bmd": ("VBMD_K2HPO4", "Trabecular bone density, K2HPO4 equivalent"),
+    "bmd_ha": ("VBMD_HA", "Trabecular bone density, hydroxyapatite equivalent"),
+    "bmd_two_tissue": ("VBMD_TWO", "Trabecular bone density by two tissues, K2HPO4 equivalent"),
+    "bmd_multi_tissue": ("VBMD_MULTI", "Trabecular bone density by several tissues, K2HPO4"),
+    "bmd_class": ("VBMD_CLASS", "Class of bone density (0 normal, 1 low, 2 osteoporosis)"),
+    "below_youden": ("BELOW_YOUDEN", "Below the cut-off of the training (1 yes, 0 no)"),
+    "height_loss": ("HEIGHT_LOSS", "Height loss of the vertebral body"),
+    "effective_energy": ("EFFECTIVE_ENERGY", "Effective energy of the scan"),
 }
 _PUBLIC = {
     "volume": _VOLUME,
     "muscle_volume": _VOLUME,
+    "region_volume": _VOLUME,
     "area": _AREA,
     "muscle_area": _AREA,
     "nama_area": _AREA,
@@ -84,6 +95,7 @@ _PUBLIC = {
     "fat_area": _AREA,
     "density": _ATTENUATION,
     "contour_density": _ATTENUATION,
+    "reference_density": _ATTENUATION,
 }
 _MUSCLE_RANGE = ("MUSCLE_RANGE", "Contour voxels of -29 to 150 HU")
 _METHODS = {
@@ -94,7 +106,9 @@ _METHODS = {
     "lama_area": ("LAMA_RANGE", "Contour voxels of -29 to 29 HU"),
     "imat_area": ("FAT_RANGE", "Contour voxels of -190 to -30 HU"),
     "fat_area": ("FAT_RANGE", "Contour voxels of -190 to -30 HU"),
+    "reference_density": ("REFERENCE_MODE", "Robust mode of the eroded contour"),
 }
+_TRABECULAR = ("TRABECULAR", "Trabecular region of the vertebral body")
 _WHOLE_CONTOUR = ("WHOLE_CONTOUR", "Whole contour")
 _UNITS = {
     "mL": "milliliter",
@@ -102,6 +116,8 @@ _UNITS = {
     "[hnsf'U]": "Hounsfield unit",
     "%": "percent",
     "mm": "millimeter",
+    "mg/cm3": "milligram per cubic centimeter",
+    "keV": "kiloelectronvolt",
     "1": "no units",
 }
 
@@ -134,6 +150,8 @@ def method_code(measurement: Measurement) -> Code | None:
     """Which voxels were measured, for the measures whose public code does not say; of MR, how."""
     if measurement.measure not in _PUBLIC:
         return None
+    if measurement.structure.startswith("vertebral_"):
+        return private_code(*_TRABECULAR)
     return private_code(*_METHODS.get(measurement.measure, _WHOLE_CONTOUR))
 
 

@@ -14,6 +14,7 @@ from highdicom.sr import (
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
     ObservationContext,
     ObserverContext,
     QualitativeEvaluation,
@@ -61,8 +62,9 @@ def write_structured_report(
     """Write a TID 1500 report: one measurement group (TID 1411) per structure and side, on its segment.
 
     The right and left groups of a structure refer to the one segment that holds both sides and carry the laterality
-    in their finding site. Measures of the whole structure and of levels with a vertebral code are reported; those of
-    single slices are in the tables only, and so is what has no value. Flags are qualitative evaluations.
+    in their finding site. What stands for several structures, such as the spine, has a group without a segment (TID
+    1501). Measures of the whole structure and of levels with a vertebral code are reported; those of single slices are
+    in the tables only, and so is what has no value. Flags are qualitative evaluations.
 
     Parameters
     ----------
@@ -113,10 +115,12 @@ def _make_groups(result: CaseResult, segmentation: highdicom.seg.Segmentation) -
     """Measurement groups in the schema's order, right before left before both."""
     numbers = _segment_numbers(segmentation)
     groups = []
-    for structure in result.label_map.schema.structures:
-        if structure.name not in numbers:
+    for structure in result.structures:
+        segment = None
+        if structure.name in numbers:
+            segment = ReferencedSegment.from_segmentation(segmentation, segment_number=numbers[structure.name])
+        elif structure.index:
             continue
-        segment = ReferencedSegment.from_segmentation(segmentation, segment_number=numbers[structure.name])
         for side in ("right", "left", "both"):
             rows = [m for m in result.measurements if (m.structure, m.side) == (structure.name, side)]
             level = None if result.level is None else result.level.name
@@ -144,26 +148,32 @@ def _make_measurement(row: Measurement, level: str | None) -> highdicom.sr.Measu
 
 
 def _make_group(
-    structure: Structure, side: str, segment: ReferencedSegment, content: tuple[list, list], provenance: Provenance
-) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    structure: Structure,
+    side: str,
+    segment: ReferencedSegment | None,
+    content: tuple[list, list],
+    provenance: Provenance,
+) -> VolumetricROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations:
     rows, measurements = content
     sites = structure.parts or (structure.code,)
     flags = sorted(
         {flag for row in rows for flag in row.flags if row.slice_index is None and _SIMPLE_FLAG.fullmatch(flag)}
     )
-    return VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(
+    shared = {
+        "tracking_identifier": TrackingIdentifier(
             uid=make_uid("group", structure.name, side, provenance.run_id),
             identifier=structure.title if side == "both" else f"{structure.title}, {side}",
         ),
-        referenced_segment=segment,
-        finding_category=public_code(structure.category),
-        finding_type=public_code(structure.code),
-        finding_sites=[FindingSite(public_code(site), laterality=LATERALITY.get(side)) for site in sites],
-        algorithm_id=AlgorithmIdentification(name=MANUFACTURER, version=__version__),
-        measurements=measurements,
-        qualitative_evaluations=[_make_flag(flag) for flag in flags],
-    )
+        "finding_category": public_code(structure.category),
+        "finding_type": public_code(structure.code),
+        "finding_sites": [FindingSite(public_code(site), laterality=LATERALITY.get(side)) for site in sites],
+        "algorithm_id": AlgorithmIdentification(name=MANUFACTURER, version=__version__),
+        "measurements": measurements,
+        "qualitative_evaluations": [_make_flag(flag) for flag in flags],
+    }
+    if segment is None:
+        return MeasurementsAndQualitativeEvaluations(**shared)
+    return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=segment, **shared)
 
 
 def _make_flag(flag: str) -> QualitativeEvaluation:

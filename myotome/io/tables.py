@@ -50,7 +50,7 @@ def _rounded(value: float | None) -> float | None:
 
 def _structure_code(measurement: Measurement, result: CaseResult) -> str:
     """``scheme:value`` of what was measured; parts joined by ``+`` where no single code names the whole."""
-    for structure in result.label_map.schema.structures:
+    for structure in result.structures:
         if structure.name == measurement.structure:
             return "+".join(f"{code.scheme}:{code.value}" for code in structure.parts or (structure.code,))
     return ""

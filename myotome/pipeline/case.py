@@ -150,6 +150,8 @@ def measure_label_map(
     level = locate(volume, label_map) if details.level is None and locate is not None else details.level
     subject = _describe_subject(details.person, volume)
     measurements, flags = kind.measure(volume, label_map, subject, Findings(grading, level))
+    if getattr(segmenter, "left_out", ()):
+        flags = (*flags, "vertebra_not_named")
     provenance = make_provenance(volume, label_map, segmenter, Path(source).name, grader=grader)
     return CaseResult(label_map, measurements, provenance, flags, grading, level, subject)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from myotome.errors import InputError
+from myotome.pipeline.bone_density import BONE_DENSITY
 from myotome.pipeline.kind import CaseKind
 from myotome.pipeline.l3_muscle import L3_MUSCLE
 from myotome.pipeline.respiratory import RESPIRATORY
@@ -11,7 +12,7 @@ from myotome.structures import LabelSchema
 
 __all__ = ["KINDS", "kind_of"]
 
-KINDS = (RESPIRATORY, SUPRASPINATUS, L3_MUSCLE)
+KINDS = (RESPIRATORY, SUPRASPINATUS, L3_MUSCLE, BONE_DENSITY)
 
 
 def kind_of(schema: LabelSchema | str) -> CaseKind:

@@ -55,7 +55,7 @@ def _structure_flags(result: CaseResult, measurements: list[Measurement]) -> lis
 
     Where: the structure and side, or the measure of a structure that has no sides.
     """
-    known = {structure.name: structure for structure in result.label_map.schema.structures}
+    known = {structure.name: structure for structure in result.structures}
     places: dict[str, dict[str, None]] = {}
     for row in measurements:
         structure = known.get(row.structure)

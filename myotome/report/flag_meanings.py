@@ -50,9 +50,53 @@ _MEANINGS = {
     "many_slices_labelled": "More than three slices are labelled: the values are the mean of all of them.",
     "level_given": "A person or the label map said which slice is L3, so there is no confidence.",
     "level_unsure": "The level was found with a confidence below 0.8: look at the scout before using the values.",
+    "vertebra_not_named": "A vertebral body was found whose name is not sure enough: it is not labelled, and the "
+    "notes say where it is.",
     "level_not_labelled": "Another slice than that of L3 is labelled, and that one was measured.",
     "height_implausible": "The height in the header is not plausible, so no index by height is given.",
+    "no_vertebra_found": "No vertebral body was found in this image, so no bone is measured.",
+    "no_whole_vertebra": "No vertebral body lies whole in the field of view, so no bone is measured.",
+    "levels_unsure": "The vertebral bodies do not follow each other as their names do, so the names are not sure: no "
+    "mean is given, and nothing is read against cut-offs.",
+    "fractured": "The body has lost more than 20 % of its height: fractured bone looks denser, so it is excluded.",
+    "heights_coarse": "Slices lie more than 3 mm apart, so that a small fracture cannot be told from a whole body.",
+    "region_too_small": "What is left of the body without cortex, endplates and vein is too small to be measured.",
+    "bone_implausible": "The region's HU are not those of trabecular bone: cement, metal or a wrong label.",
+    "metal_near": "Metal lies in the slices of bone that is measured: its streaks falsify HU there, so there is no "
+    "density.",
+    "slope_impossible": "The distances in HU between reference tissues are no scanner's: the rescale, or a label, is "
+    "wrong, so there is no density.",
+    "references_disagree": "One reference tissue does not fit the line through the others, so there is no density.",
+    "energy_not_found": "The reference tissues do not tell the effective energy of the scan, so there is no density.",
+    "calibration_refused": "The person's own tissues could not calibrate the scan: the table says what stood against "
+    "it.",
+    "contrast_not_checked": "The aorta is not labelled, so contrast agent was looked for in the header only.",
+    "bias_not_corrected": "The calibration has not been fitted to quantitative CT: densities follow from the physics "
+    "of the tissues alone, and may be off by some mg/cm³ throughout.",
+    "tube_voltage_unknown": "The tube voltage is not recorded: a customary one is assumed, and the interval is wider.",
+    "one_level_only": "The mean stands for one vertebral body, where quantitative CT takes two.",
+    "thoracic_levels": "No lumbar body could be measured, so the mean is of thoracic ones, which are denser.",
+    "class_withheld_thoracic": "Cut-offs hold for lumbar bodies; without an offset that a site has configured, "
+    "thoracic ones are not read against them.",
+    "class_by_thoracic_offset": "The class is of thoracic bodies, by an offset that was configured with its source.",
+    "near_cutoff": "The interval holds a cut-off: the class may be the neighbouring one.",
+    "no_youden_cutoff": "No cut-off of a training is configured.",
+    "methods_differ": "The two calibrations differ by more than 20 mg/cm³: look at the references.",
+    "phantom_not_found": "No rods of a calibration phantom were found under the back.",
 }
+_TISSUES = {
+    "fat": "subcutaneous fat",
+    "muscle": "the muscle beside the spine",
+    "blood": "the blood in the aorta",
+    "air": "the air around the body",
+    "cortical_bone": "cortical bone",
+}
+for _key, _tissue in _TISSUES.items():
+    _MEANINGS |= {
+        f"{_key}_missing": f"There is no voxel of {_tissue} in these slices once its border is taken off.",
+        f"{_key}_too_small": f"There are too few voxels of {_tissue} in these slices to calibrate by.",
+        f"{_key}_implausible": f"The HU of {_tissue} are not plausible: a wrong rescale, a wrong label or an artefact.",
+    }
 _TRUNCATED = (
     "The structure is cut off by the field of view {side}: part of it was not imaged, and its volume is too low."
 )
@@ -65,6 +109,8 @@ _SIDES = {
 _PREFIXES = {
     "series_chosen": "The input holds several series; this one was measured: {text}.",
     "series_left_out": "This series of the input was not measured: {text}.",
+    "levels_used": "The mean density is of these vertebral bodies: {text}.",
+    "levels_fractured": "Excluded, because they have lost more than 20 % of their height: {text}.",
 }
 
 

@@ -27,8 +27,18 @@ _NAMES = {
     "visceral_per_subcutaneous": "Visceral per subcutaneous fat",
     "l3_slice": "Slice of L3",
     "l3_confidence": "Confidence of the level",
+    "bmd": "Bone density (K2HPO4)",
+    "bmd_ha": "Bone density (hydroxyapatite)",
+    "bmd_two_tissue": "Bone density, two tissues",
+    "bmd_multi_tissue": "Bone density, several tissues",
+    "bmd_class": "Class by fixed cut-offs",
+    "below_youden": "Below the training's cut-off",
+    "height_loss": "Height loss",
+    "region_volume": "Volume of the region",
+    "effective_energy": "Effective energy",
+    "reference_density": "Reference HU",
 }
-_UNITS = {"cm2": "cm²", "cm2/m2": "cm²/m²", "[hnsf'U]": "HU", "1": ""}
+_UNITS = {"cm2": "cm²", "cm2/m2": "cm²/m²", "mg/cm3": "mg/cm³", "[hnsf'U]": "HU", "1": ""}
 
 
 def name_measure(row: Measurement) -> str:

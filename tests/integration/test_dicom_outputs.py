@@ -9,6 +9,7 @@ import pytest
 from pydicom.sr.coding import Code
 
 from myotome.biomarkers.body_composition import measure_body_composition
+from myotome.biomarkers.bone_density import measure_bone_density
 from myotome.biomarkers.rotator_cuff import measure_supraspinatus
 from myotome.errors import GeometryError, InputError
 from myotome.geometry import Acquisition, Grid, reorient
@@ -19,6 +20,7 @@ from myotome.io.dicom_series import write_dicom_series
 from myotome.measurement import CaseResult, Grading, Level, Measurement, Provenance
 from myotome.structures import LabelMap, read_label_schema
 from tests.unit.biomarkers.abdomens import IMAT, PIXEL_CM2, SMA_CM2, SUBCUTANEOUS, make_abdomen_case
+from tests.unit.biomarkers.spines import Spine, make_spine
 from tests.unit.phantoms.shoulders import make_shoulder_case
 
 SCHEMA = read_label_schema()
@@ -370,3 +372,38 @@ def test_outputs_of_muscle_and_fat_at_l3(tmp_path, dicom_errors, labelled):
     )
     (fat,) = groups["Subcutaneous fat"].get_measurements()
     assert (fat.value, fat.unit.value) == (pytest.approx(SUBCUTANEOUS * PIXEL_CM2), "cm2")
+
+
+def test_outputs_of_bone_density(tmp_path, dicom_errors):
+    """Bodies have their own code and level, the mean a group without a segment, and densities say their equivalent."""
+    volume, label_map = make_spine(Spine(noise_hu=15, crushed={"T12": 0.5}))
+    write_dicom_series(tmp_path / "ct", volume)
+    volume = read_volume(tmp_path / "ct")
+    array, _ = reorient(label_map.array, label_map.grid.affine, "".join(volume.grid.axis_codes))
+    label_map = LabelMap(np.ascontiguousarray(array), volume.grid, label_map.schema)
+    rows, flags = measure_bone_density(volume, label_map)
+    result = CaseResult(label_map, rows, PROVENANCE, flags)
+    assert write_segmentation(tmp_path / "s.dcm", label_map, volume, PROVENANCE)
+    assert write_structured_report(tmp_path / "r.dcm", result, volume, tmp_path / "s.dcm")
+    for path in (tmp_path / "s.dcm", tmp_path / "r.dcm"):
+        assert dicom_errors(path)[0] == []
+    codes = {
+        s.SegmentLabel: s.SegmentedPropertyTypeCodeSequence[0]
+        for s in pydicom.dcmread(tmp_path / "s.dcm").SegmentSequence
+    }
+    assert (codes["Body of L1"].CodeValue, codes["Body of L1"].CodeMeaning) == ("61032001", "Body of L1 vertebra")
+    report = highdicom.sr.srread(tmp_path / "r.dcm")
+    body = {m.name.value: m for m in groups_of(report)["Body of L1"].get_measurements()}
+    value = {row.measure: row.value for row in rows if row.level == "L1"}
+    assert body["VBMD_K2HPO4"].value == pytest.approx(value["bmd"], rel=1e-5)
+    assert (body["VBMD_HA"].value, body["VBMD_HA"].unit.value) == (pytest.approx(value["bmd_ha"], rel=1e-5), "mg/cm3")
+    assert body["112031"].method.value == "TRABECULAR"
+    assert all(m.finding_sites[0].value == Code("66794005", "SCT", "L1 vertebra") for m in body.values())
+    fractured = groups_of(report)["Body of T12"]
+    assert {m.name.value for m in fractured.get_measurements()} == {"112031", "HEIGHT_LOSS", "118565006"}
+    assert "FRACTURED" in {item.value.value for item in fractured.get_qualitative_evaluations()}
+    (spine,) = report.content.get_image_measurement_groups()
+    mean = {m.name.value: m.value for m in spine.get_measurements()}
+    expected = next(row.value for row in rows if (row.structure, row.measure) == ("vertebral_column", "bmd"))
+    assert mean["VBMD_K2HPO4"] == pytest.approx(expected, rel=1e-5)
+    assert spine.finding_type.value == "421060004"

@@ -5,7 +5,7 @@ import pytest
 
 from myotome.errors import InputError
 from myotome.geometry import Grid
-from myotome.structures import LabelMap, read_label_schema
+from myotome.structures import LabelMap, read_label_schema, read_structure
 
 
 def test_the_respiratory_schema_is_numbered_as_the_bundle_is():
@@ -36,6 +36,25 @@ def test_a_structure_carries_its_dicom_code_and_its_parts():
     assert schema["erector_spinae"].code.value == "44947003"
     assert [part.value for part in schema["pectoralis"].parts] == ["60005003", "18686000"]
     assert len({structure.colour for structure in schema.structures}) == 4
+
+
+def test_the_bone_schema_has_eight_bodies_then_the_references():
+    schema = read_label_schema("bone_density_ct")
+    names = list(schema.channel_def().values())
+    levels = ("t8", "t9", "t10", "t11", "t12", "l1", "l2", "l3")
+    assert names[1:9] == [f"vertebral_body_{level}" for level in levels]
+    assert names[9:] == ["cortical_bone", "subcutaneous_fat", "erector_spinae", "aorta", "air"]
+    assert len({structure.colour for structure in schema.structures}) == 13
+    assert len({structure.code.value for structure in schema.structures}) == 13
+    assert schema["vertebral_body_l1"].code.value == "61032001"
+
+
+def test_what_stands_for_several_labels_is_in_no_schema():
+    spine = read_structure("vertebral_column")
+    assert (spine.index, spine.code.value, spine.sided) == (0, "421060004", False)
+    assert read_structure("aorta").parts[0].value == "15825003"
+    with pytest.raises(InputError, match="no structure 'shell'"):
+        read_structure("shell")
 
 
 def test_an_unknown_name_is_refused():
