@@ -264,9 +264,15 @@ def _score(bundle: Path, datastore: MyotomeDatastore, cases: Sequence[Annotation
 
 
 def _segment_where_drawn(segmenter: BundleSegmenter, volume: Volume, reference: LabelMap) -> LabelMap:
-    """The bundle's label map; of a bundle that labels one vertebral level, in the slice that the reader drew in."""
+    """The bundle's label map; of a bundle that labels one vertebral level, in the slice that the reader drew in.
+
+    An image that the bundle refuses, as one whose vertebrae it cannot name, has an empty label map.
+    """
     if not segmenter.finds_level:
-        return segmenter.segment(volume)
+        try:
+            return segmenter.segment(volume)
+        except InputError:
+            return LabelMap(np.zeros_like(reference.array), volume.grid, reference.schema)
     axis = volume.grid.axis("IS")
     drawn = np.flatnonzero(reference.array.any(axis=tuple(other for other in range(3) if other != axis)))
     if not drawn.size:

@@ -1,5 +1,6 @@
 """Segmenters: a bundle's networks run on a volume by a checked engine, or a phantom's known truth."""
 
+from myotome.inference.bone_slices import BoneInferer
 from myotome.inference.l3_slices import L3Inferer, LevelFinder
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.segmenter import (
@@ -18,6 +19,7 @@ from myotome.inference.y_views import YViewInferer
 
 __all__ = [
     "AdjacentSliceInferer",
+    "BoneInferer",
     "BundleSegmenter",
     "Grader",
     "L3Inferer",

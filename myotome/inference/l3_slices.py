@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import numpy as np
 import torch
 from monai.networks.utils import eval_mode
 from torch import nn
-from torch.nn.functional import pad
 
 from myotome.errors import InputError
 from myotome.geometry import Grid, Volume
-from myotome.inference.volumes import VolumeInferer
+from myotome.inference.spine_logits import compute_spine_logits
+from myotome.inference.volumes import KeepsRefusal, require_axial_grid
 from myotome.measurement import Level
 from myotome.networks import L3MuscleSegmenter, LevelEvidence, LevelNetwork, locate_level, read_weights
 from myotome.structures import LabelMap
@@ -22,16 +21,12 @@ from myotome.transforms import SpineProjections, WorkingPlane, fit_spacing_mm, p
 
 __all__ = ["CONFIDENCE_FLOOR", "L3Inferer", "LevelFinder", "decide_level", "find_level", "take_l3_plane"]
 
-_LOG = logging.getLogger(__name__)
-
 CONFIDENCE_FLOOR = 0.5
 """Least probability that the place has; set on validation phantoms, see docs/results.md."""
 
 _MOST_RIVAL = 0.5  # of the confidence: another place that is half as probable may be the true one
 _WINDOW_HU = (-150.0, 250.0)
 _SPACING_MM, _SIZE = 1.5, 288
-_BINS = 160  # a shorter field is padded, as in training
-_EVEN = 16
 _NAME_IT = "name the slice by --slice, or give a mask of the vertebrae by --vertebrae"
 
 
@@ -83,7 +78,7 @@ class LevelFinder:
 
 def find_level(array: np.ndarray, affine: np.ndarray, network: LevelNetwork, floor: float = CONFIDENCE_FLOOR) -> Level:
     """The slice through the middle of L3 in an (X, Y, Z) image in HU; see `LevelFinder.find`."""
-    grid = _require_axial(array.shape, affine)
+    grid = require_axial_grid(array.shape, affine)
     axis = grid.axis("IS")
     if grid.shape[axis] == 1:
         return Level(0, grid.slice_z_mm(0), None, "the image is this one slice, which is taken to be L3")
@@ -120,25 +115,11 @@ def decide_level(evidence: LevelEvidence, seen: SpineProjections, grid: Grid, fl
 
 
 def _ask(network: LevelNetwork, seen: SpineProjections) -> LevelEvidence:
-    size = seen.array.shape[-1]
-    bins = max(_BINS, -(-size // _EVEN) * _EVEN)
-    before = (bins - size) // 2
-    image = pad(torch.from_numpy(seen.array)[None], (before, bins - size - before))
-    device = next(network.parameters()).device
-    with eval_mode(network):
-        logits = network(image.to(device)).float().cpu()
-    found = locate_level(LevelNetwork.log_probabilities(logits, image[:, 4, 0] > 0)[0])
-    return found._replace(position=found.position - before)
+    logits = compute_spine_logits(network, seen)[None]
+    return locate_level(LevelNetwork.log_probabilities(logits, torch.ones_like(logits[:, 0], dtype=torch.bool))[0])
 
 
-def _require_axial(shape: tuple[int, ...], affine: np.ndarray) -> Grid:
-    grid = Grid(tuple(shape), affine)
-    if grid.slice_axis("IS") != grid.axis("IS"):
-        raise InputError("the slices are not axial: give the axial series, or resample it to axial slices.")
-    return grid
-
-
-class L3Inferer(VolumeInferer):
+class L3Inferer(KeepsRefusal):
     """Takes an abdominal CT, one axial slice or many, and labels muscle and fat at L3.
 
     Labels are 0 outside the slices that are measured. Where L3 is not found, the MONAI call labels nothing and says why
@@ -174,16 +155,6 @@ class L3Inferer(VolumeInferer):
         self.spacing_mm, self.size, self.floor, self.progress = spacing_mm, size, floor, progress
         self.level_slice, self.average = level_slice, average
         self.level: Level | None = None
-        self.refusal = ""
-
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: object, **kwargs: object) -> torch.Tensor:
-        """(1, 1, X, Y, Z) uint8 label map of a (1, 1, X, Y, Z) image in HU whose ``affine`` is RAS+ mm."""
-        try:
-            return super().__call__(inputs, network)
-        except InputError as error:
-            self.refusal = str(error)
-            _LOG.warning("nothing is labelled: %s", error)
-            return torch.zeros_like(inputs, dtype=torch.uint8)
 
     def segment(self, array: np.ndarray, affine: np.ndarray, network: nn.Module, *masks: np.ndarray) -> np.ndarray:
         """(X, Y, Z) uint8 label map of an (X, Y, Z) image in HU; see `segment_level`."""
@@ -205,8 +176,8 @@ class L3Inferer(VolumeInferer):
             When the level is to be found and is not (`LevelFinder.find`), the slice is outside the image, or the slices
             are not axial.
         """
-        self.level, self.refusal = None, ""
-        grid = _require_axial(array.shape, affine)
+        self.level = None
+        grid = require_axial_grid(array.shape, affine)
         axis = grid.axis("IS")
         depth = grid.shape[axis]
         if level_slice is None:
@@ -241,7 +212,7 @@ class L3Inferer(VolumeInferer):
         -------
         iterator of ((5, size, size) float32 probabilities, (size, size) float32 HU within the window)
         """
-        depth = array.shape[_require_axial(array.shape, affine).axis("IS")]
+        depth = array.shape[require_axial_grid(array.shape, affine).axis("IS")]
         try:
             middle = find_level(array, affine, network.level, self.floor).slice_index
             chosen = [index for index in range(middle - 1, middle + 2) if 0 <= index < depth][:slices]

@@ -17,6 +17,7 @@ from torch import nn
 
 from myotome.errors import BundleError, InputError, MyotomeError
 from myotome.geometry import Volume
+from myotome.inference.bone_slices import BoneInferer
 from myotome.inference.engines import Agreement, EngineError, open_engine
 from myotome.inference.l3_slices import L3Inferer
 from myotome.inference.label_maps import LabelMapInferer
@@ -105,7 +106,7 @@ class BundleSegmenter:
     Attributes
     ----------
     notes : tuple of str
-        Engines that were not used after all, and why.
+        Engines that were not used after all, and why; then what was found in the last volume and is not labelled.
 
     Raises
     ------
@@ -144,7 +145,17 @@ class BundleSegmenter:
         self._inferer.progress = progress
         self._network: nn.Module = read_weights(network, root / "models" / "model.pt").to(self.device).eval()
         self.engine, self.precision, notes = self._describe_engine()
-        self.notes = (*unused, *notes)
+        self._engine_notes = (*unused, *notes)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was found in the last volume and is not labelled, as a vertebra whose name is not sure; sentences."""
+        return self._inferer.left_out if isinstance(self._inferer, BoneInferer) else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Engines that were not used after all, and why; then `left_out`."""
+        return (*self._engine_notes, *self.left_out)
 
     def segment(self, volume: Volume) -> LabelMap:
         """Label map of a volume, on the volume's own grid.
@@ -152,7 +163,8 @@ class BundleSegmenter:
         Raises
         ------
         InputError
-            When the bundle labels a vertebral level, and does not find it (see `segment_level`).
+            When the bundle labels a vertebral level, and does not find it (see `segment_level`); when it names
+            vertebrae, and cannot.
         """
         if isinstance(self._inferer, VolumeInferer):
             labels = self._inferer.segment(volume.array, volume.grid.affine, self._network)

@@ -14,9 +14,17 @@ from torch.nn.functional import pad
 from myotome.geometry import reorient
 from myotome.inference.engines import Engine
 from myotome.inference.label_maps import LabelMapInferer
-from myotome.transforms import PlaneRestorer, decide_muscle, decide_within, find_body_box, in_plane_size, resample_plane
+from myotome.transforms import (
+    PlaneRestorer,
+    decide_muscle,
+    decide_within,
+    find_body_box,
+    in_plane_size,
+    neighbour_step,
+    resample_plane,
+)
 
-__all__ = ["AdjacentSliceInferer", "SliceInferer"]
+__all__ = ["AdjacentSliceInferer", "SliceInferer", "spread_slices"]
 
 
 class SliceInferer(LabelMapInferer):
@@ -29,7 +37,13 @@ class SliceInferer(LabelMapInferer):
     ----------
     divisible : slices are padded at their far edges to a multiple of this, and the padding is cut off again.
     batch_size : slices per call of the network.
+    neighbour_mm : how far away the neighbours lie (`myotome.transforms.neighbour_step`); ``None``: the next slices.
+
+    `decide` says what the network's (C, ...) output means for a pixel, and `outside` what lies beyond the body's box.
     """
+
+    decide = staticmethod(decide_muscle)
+    outside = 0
 
     def __init__(
         self,
@@ -37,13 +51,15 @@ class SliceInferer(LabelMapInferer):
         window_hu: Sequence[float] = (-150, 250),
         divisible: int = 32,
         batch_size: int = 1,
+        neighbour_mm: float | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(spacing_mm, window_hu, **settings)
-        self.divisible, self.batch_size = divisible, batch_size
+        self.divisible, self.batch_size, self.neighbour_mm = divisible, batch_size, neighbour_mm
 
     def _settings(self) -> str:
-        return f"slices {self.spacing_mm} mm, {self.window_hu} HU, margin {self.margin_mm} mm, /{self.divisible}"
+        seen = f"slices {self.spacing_mm} mm, {self.window_hu} HU, margin {self.margin_mm} mm, /{self.divisible}"
+        return f"{seen}, neighbours {self.neighbour_mm} mm" if self.neighbour_mm else seen
 
     def iter_probabilities(
         self, array: np.ndarray, affine: np.ndarray, network: nn.Module, slices: int
@@ -59,32 +75,33 @@ class SliceInferer(LabelMapInferer):
         ------
         probabilities : (C, x, y) float32; hu : (x, y) float32, the slice on the same grid, cropped to the body
         """
-        image, _, size = self._locate(array, affine)
-        chosen = np.unique(((np.arange(slices) + 0.5) * image.shape[2] / slices).astype(int)).tolist()
+        image, _, size, step = self._locate(array, affine)
+        chosen = spread_slices(image.shape[2], slices)
         numbers = iter(chosen)
-        for planes in self.open(network).map(self._batches(image, (), size, chosen)):
+        for planes in self.open(network).map(self._batches(image, (), size, chosen, step)):
             for plane in planes:
                 hu = resample_plane(_tensor(image[..., next(numbers)]), size)
                 yield plane[:, : size[0], : size[1]].float().numpy(), hu.numpy().copy()
 
-    def _locate(self, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, tuple, tuple[int, int]]:
-        """The image in RAS order, cropped to the body; the body's box; and the in-plane size the network works on."""
+    def _locate(self, array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, tuple, tuple[int, int], int]:
+        """The image in RAS order, cropped to the body; the body's box; the working plane's size; a neighbour's step."""
         image, ras = reorient(array, affine)
         spacing = np.linalg.norm(ras[:3, :3], axis=0)
         with self._timed("find body"):
             box = find_body_box(image, spacing, self.margin_mm)
         image = image[box]
-        return image, box, in_plane_size(image.shape[:2], spacing[:2], self.spacing_mm)
+        size = in_plane_size(image.shape[:2], spacing[:2], self.spacing_mm)
+        return image, box, size, neighbour_step(float(spacing[2]), self.neighbour_mm)
 
     def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
-        image, box, size = self._locate(array, affine)
+        image, box, size, step = self._locate(array, affine)
         places = (_working_positions(full, part) for full, part in zip(image.shape[:2], size, strict=True))
-        restore = PlaneRestorer(*places, size, decide_muscle)
-        labels = np.zeros_like(array, dtype=np.uint8)
+        restore = PlaneRestorer(*places, size, self.decide)
+        labels = np.full_like(array, self.outside, dtype=np.uint8)
         target = reorient(labels, affine)[0][box]
         known = [reorient(mask, affine)[0][box] for mask in masks]
         depth = image.shape[2]
-        outputs = engine.map(self._batches(image, known, size, range(depth)))
+        outputs = engine.map(self._batches(image, known, size, range(depth), step))
         for start in range(0, depth, self.batch_size):
             with self._timed("network"):
                 planes = next(outputs)
@@ -95,7 +112,12 @@ class SliceInferer(LabelMapInferer):
         return labels if not masks else decide_within(masks[0], labels)
 
     def _batches(
-        self, image: np.ndarray, masks: Sequence[np.ndarray], size: tuple[int, int], slices: Sequence[int]
+        self,
+        image: np.ndarray,
+        masks: Sequence[np.ndarray],
+        size: tuple[int, int],
+        slices: Sequence[int],
+        step: int = 1,
     ) -> Iterator[tuple[Tensor, ...]]:
         """What the network is given for each batch of ``slices``; neighbours are resampled once."""
         depth = image.shape[2]
@@ -104,8 +126,9 @@ class SliceInferer(LabelMapInferer):
             rows = []
             chosen = slices[start : start + self.batch_size]
             for index in chosen:
-                wanted = [min(max(index + step, 0), depth - 1) for step in (-1, 0, 1)]
-                ready = {at: ready[at] if at in ready else self._prepare(image[..., at], size) for at in wanted}
+                wanted = [min(max(index + move, 0), depth - 1) for move in (-step, 0, step)]
+                ready |= {at: self._prepare(image[..., at], size) for at in wanted if at not in ready}
+                ready = {at: plane for at, plane in ready.items() if at >= wanted[0]}
                 rows.append(torch.stack([ready[at] for at in wanted]))
             further = [
                 _pad(
@@ -121,6 +144,11 @@ class SliceInferer(LabelMapInferer):
         with self._timed("prepare"):
             scaled = resample_plane(_tensor(plane), size).sub(low).div_(high - low).clamp_(0, 1)
             return _pad(scaled, self.divisible)
+
+
+def spread_slices(depth: int, count: int) -> list[int]:
+    """Indices of so many evenly spread slices, from the lowest on; of fewer slices every one."""
+    return np.unique(((np.arange(count) + 0.5) * depth / count).astype(int)).tolist()
 
 
 def _working_positions(full: int, part: int) -> np.ndarray:

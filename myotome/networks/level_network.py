@@ -35,9 +35,14 @@ class LevelNetwork(nn.Module):
 
     The coronal and the sagittal projections go through convolutions of their own, which keep z and end in one column;
     dilated convolutions along z then see the whole field, since a vertebra is known by its neighbours.
+
+    Parameters
+    ----------
+    outputs : logits for each bin; two for a single level (`log_probabilities`), one for each name of a row of levels
+        (`myotome.networks.spine_sequence`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: int = 2) -> None:
         super().__init__()
         self.coronal, self.sagittal = _collapse(), _collapse()
         self.entry = nn.Conv1d(4 * _WIDTHS[-1], _TRUNK, 1)
@@ -49,10 +54,10 @@ class LevelNetwork(nn.Module):
             )
             for step in _DILATIONS
         )
-        self.head = nn.Conv1d(_TRUNK, 2, 1)
+        self.head = nn.Conv1d(_TRUNK, outputs, 1)
 
     def forward(self, projections: Tensor) -> Tensor:
-        """(B, 2, Z) of (B, 5, S, Z): logits of the level at each bin, and evidence that it is not in the field.
+        """(B, outputs, Z) of (B, 5, S, Z): by default logits of the level at each bin, and evidence that it is absent.
 
         Parameters
         ----------

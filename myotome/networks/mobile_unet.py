@@ -40,7 +40,12 @@ class MobileEncoder(nn.Module):
         self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of (B, 1, H, W) images in [0, 1]: 16, 24, 40, 112 and 160 channels at strides 2, 4, 8, 16, 32."""
+        """Features of images in [0, 1] at strides 2, 4, 8, 16, 32: 16, 24, 40, 112 and 160 channels.
+
+        Parameters
+        ----------
+        image : (B, 1, H, W), which the encoder sees as a grey picture, or (B, 3, H, W)
+        """
         seen = (image - self.mean) / self.deviation
         found: list[Tensor] = []
         for stage in self.stages:
@@ -75,12 +80,13 @@ class MobileUNet(nn.Module):
     ----------
     class_count : background included.
     widths : channels of the decoder at strides 16, 8, 4, 2 and 1.
+    image_channels : 1 for a slice, 3 for a slice between its two neighbours.
     """
 
-    def __init__(self, class_count: int, widths: Sequence[int] = (64, 48, 32, 24, 12)) -> None:
+    def __init__(self, class_count: int, widths: Sequence[int] = (64, 48, 32, 24, 12), image_channels: int = 1) -> None:
         super().__init__()
         self.encoder = MobileEncoder()
-        skips = (*FEATURE_CHANNELS[-2::-1], 1)
+        skips = (*FEATURE_CHANNELS[-2::-1], image_channels)
         before = (FEATURE_CHANNELS[-1], *widths[:-1])
         self.decoder = nn.ModuleList(
             _block(below + skip, width) for below, skip, width in zip(before, skips, widths, strict=True)
@@ -88,7 +94,7 @@ class MobileUNet(nn.Module):
         self.head = nn.Conv2d(widths[-1], class_count, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, classes, H, W) logits of (B, 1, H, W) images in [0, 1], H and W divisible by 32."""
+        """(B, classes, H, W) logits of (B, image_channels, H, W) images in [0, 1], H and W divisible by 32."""
         features = self.encoder(image)
         seen = features[-1]
         skips = [features[3], features[2], features[1], features[0], image]

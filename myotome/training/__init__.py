@@ -1,5 +1,6 @@
 """Training the bundles: data sets, what a stage learns from, iterations, and checkpoints that resume."""
 
+from myotome.training.bone_density import start_bone
 from myotome.training.bundle_run import BundleTraining, can_train, train_bundle
 from myotome.training.checkpoint import (
     StageCheckpoint,
@@ -14,7 +15,7 @@ from myotome.training.grading import CropBatch, CropSource, RegionBatch, RegionO
 from myotome.training.grading_table import GradingTable
 from myotome.training.l3_muscle import start_l3
 from myotome.training.level_data import LevelBatch, LevelDataset, LevelLoss, LevelOutput, LevelSampling, LevelScore
-from myotome.training.level_table import LevelTable
+from myotome.training.level_table import LevelTable, VertebraTable
 from myotome.training.plane_data import PlaneDataset, PlaneSampling
 from myotome.training.pretext import (
     JigsawBatch,
@@ -26,6 +27,7 @@ from myotome.training.pretext import (
 from myotome.training.segmentation import MaskedDiceCrossEntropy, MergedOutput, soft_dice_loss
 from myotome.training.setup import list_images, read_datalist, require_known_overrides, start_stage
 from myotome.training.slabs import SlabDataset, SlabSampling
+from myotome.training.spine_sequence import SequenceDataset, SequenceLoss, SequenceOutput, SequenceScore
 from myotome.training.stages import (
     AveragedWeights,
     MixedPrecisionUpdate,
@@ -66,6 +68,10 @@ __all__ = [
     "ReconstructionScore",
     "RegionBatch",
     "RegionOutput",
+    "SequenceDataset",
+    "SequenceLoss",
+    "SequenceOutput",
+    "SequenceScore",
     "SlabDataset",
     "SlabSampling",
     "StageBatch",
@@ -74,6 +80,7 @@ __all__ = [
     "StageOutput",
     "TrainingProgress",
     "UseAverage",
+    "VertebraTable",
     "can_train",
     "copy_fitting_weights",
     "list_images",
@@ -82,6 +89,7 @@ __all__ = [
     "read_teacher",
     "require_known_overrides",
     "soft_dice_loss",
+    "start_bone",
     "start_grader",
     "start_l3",
     "start_stage",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,8 @@ class RegionBatch:
     """``prepare_batch`` of the stage ``region``: ``(image, label, (), {})``.
 
     With ``turn`` and ``intensity``, patches of ``patch`` pixels are sampled and changed; without, whole slices are
-    taken as they are. ``focus`` of the patches are centred on the labelled structures, the others anywhere.
+    taken as they are. ``focus`` of the patches are centred on the labelled structures, or on those of the ``wanted``
+    classes, the others anywhere.
     """
 
     def __init__(
@@ -196,8 +198,10 @@ class RegionBatch:
         turn: RandTurn | None = None,
         intensity: RandIntensity | None = None,
         focus: float = 0.75,
+        wanted: Sequence[int] = (),
     ) -> None:
         self.patch, self.turn, self.intensity, self.focus = patch, turn, intensity, focus
+        self.wanted = tuple(wanted)
 
     def __call__(
         self, batch: dict[str, Tensor], device: torch.device, non_blocking: bool = False, **kwargs: Any
@@ -214,7 +218,10 @@ class RegionBatch:
 
     def _draw_box(self, label: Tensor, shift: Tensor, generator: torch.Generator) -> CropBox:
         count, size, device = len(label), label.shape[-1], label.device
-        inside = (label[:, 0] > 0).float()
+        inside = label[:, 0] > 0
+        if self.wanted:
+            inside = torch.isin(label[:, 0], torch.tensor(self.wanted, dtype=label.dtype, device=device))
+        inside = inside.float()
         mass = inside.sum((1, 2))
         steps = torch.arange(size, dtype=torch.float32, device=device)
         middle = torch.stack(((inside.sum(1) * steps).sum(1), (inside.sum(2) * steps).sum(1)), dim=1)

@@ -19,9 +19,9 @@ from torch.utils.data import Dataset
 from myotome.errors import InputError
 from myotome.networks import LevelNetwork, locate_level
 from myotome.training.plane_cache import describe_files, keep
-from myotome.transforms import PROJECTION_MM, project_spine
+from myotome.transforms import PROJECTION_MM, SpineProjections, project_spine
 
-__all__ = ["LevelBatch", "LevelDataset", "LevelLoss", "LevelOutput", "LevelSampling", "LevelScore"]
+__all__ = ["Field", "LevelBatch", "LevelDataset", "LevelLoss", "LevelOutput", "LevelSampling", "LevelScore"]
 
 _LOG = logging.getLogger(__name__)
 _ABSENT = -1.0
@@ -71,6 +71,8 @@ class LevelDataset(Dataset):
         When ``data`` is empty, or a row does not say where L3 is.
     """
 
+    kept_as = "level"  # in the cache
+
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],
@@ -81,11 +83,7 @@ class LevelDataset(Dataset):
     ) -> None:
         if not data:
             raise InputError("the data list is empty: point dataset_dir at a folder whose datalist.json lists cases.")
-        if any("l3_z_mm" not in row for row in data):
-            raise InputError(
-                "the data list does not say where L3 is: make volumes (myotome phantom abdomen), or write 'l3_z_mm' "
-                "beside each image, null where L3 is not in the field."
-            )
+        self._require(data)
         self.data, self.length, self.seed, self.start = list(data), length, seed, 0
         self.sampling = sampling or LevelSampling()
         self.rank, self.processes = shard
@@ -97,48 +95,91 @@ class LevelDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         found = self._load()
         if self.length is None:
-            return self._whole(found, index)
+            field = _show_whole(found["projections"][index].float(), int(found["size"][index]), self.sampling)
+            return {"image": field.image, "label": self._label(found, index, field)}
         rng = np.random.default_rng((self.seed, (self.start + index) * self.processes + self.rank))
         row = int(rng.integers(len(self.data)))
         size = int(found["size"][row])
-        projections = found["projections"][row, ..., :size].float()
-        return _cut_field(projections, float(found["position"][row]), self.sampling, rng)
-
-    def _whole(self, found: dict[str, Tensor], row: int) -> dict[str, Tensor]:
-        bins = max(self.sampling.bins, -(-found["projections"].shape[-1] // _EVEN) * _EVEN)
-        image = found["projections"][row].float()
-        image = pad(image, (0, bins - image.shape[-1]))
-        return {"image": image, "label": _label(image[4, 0] > 0, float(found["position"][row]), self.sampling.width_mm)}
+        field = _cut_field(found["projections"][row, ..., :size].float(), self.sampling, rng)
+        return {"image": field.image, "label": self._label(found, row, field)}
 
     def _load(self) -> dict[str, Tensor]:
         if self._loaded is None:
             begun = time.monotonic()
-            parts = ["level", PROJECTION_MM, describe_files(self.data)]
-            self._loaded = keep(self.sampling.cache_dir, parts, lambda: _read_all(self.data))
+            parts = [self.kept_as, PROJECTION_MM, describe_files(self.data)]
+            self._loaded = keep(self.sampling.cache_dir, parts, self._read_all)
             _LOG.info("%d volumes projected in %.0f s", len(self.data), time.monotonic() - begun)
         return self._loaded
 
+    def _read_all(self) -> dict[str, Tensor]:
+        """Projections (N, 5, S, Z), the Z of each, and by further names what `_describe` says of each."""
+        arrays, described = [], []
+        for row in self.data:
+            opened = NibabelReader().read(row["image"])
+            seen = project_spine(np.asanyarray(opened.dataobj), opened.affine)
+            arrays.append(torch.from_numpy(seen.array.astype(np.float16)))
+            described.append(self._describe(row, seen))
+        longest = max(array.shape[-1] for array in arrays)
+        return {
+            "projections": torch.stack([pad(array, (0, longest - array.shape[-1])) for array in arrays]),
+            "size": torch.tensor([array.shape[-1] for array in arrays]),
+            **_gather(described),
+        }
 
-def _read_all(data: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-    arrays, positions = [], []
-    for row in data:
-        opened = NibabelReader().read(row["image"])
-        seen = project_spine(np.asanyarray(opened.dataobj), opened.affine)
-        arrays.append(torch.from_numpy(seen.array.astype(np.float16)))
+    def _require(self, data: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse rows that do not say what is learned."""
+        if any("l3_z_mm" not in row for row in data):
+            raise InputError(
+                "the data list does not say where L3 is: make volumes (myotome phantom abdomen), or write 'l3_z_mm' "
+                "beside each image, null where L3 is not in the field."
+            )
+
+    def _describe(self, row: Mapping[str, Any], seen: SpineProjections) -> dict[str, Tensor]:
+        """What is learned of a volume, in bins."""
         place = None if row["l3_z_mm"] is None else (float(row["l3_z_mm"]) - seen.first_mm) / PROJECTION_MM
         inside = place is not None and -0.5 <= place <= seen.array.shape[-1] - 0.5
-        positions.append(place if inside else _ABSENT)
-    longest = max(array.shape[-1] for array in arrays)
-    return {
-        "projections": torch.stack([pad(array, (0, longest - array.shape[-1])) for array in arrays]),
-        "size": torch.tensor([array.shape[-1] for array in arrays]),
-        "position": torch.tensor(positions),
-    }
+        return {"position": torch.tensor([place if inside else _ABSENT])}
+
+    def _label(self, found: dict[str, Tensor], row: int, field: Field) -> Tensor:
+        """What is learned of a field cut from a volume."""
+        position = float(found["position"][row])
+        place = field.first + position * field.stretch if position >= -0.5 and position != _ABSENT else _ABSENT
+        return _label(field.inside, place, self.sampling.width_mm)
 
 
-def _cut_field(
-    projections: Tensor, position: float, sampling: LevelSampling, rng: np.random.Generator
-) -> dict[str, Tensor]:
+def _gather(described: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """By name, the one-dimensional tensors of all volumes; shorter ones end with -1."""
+    gathered = {}
+    for name in described[0]:
+        longest = max(len(one[name]) for one in described)
+        gathered[name] = torch.stack([pad(one[name], (0, longest - len(one[name])), value=-1) for one in described])
+    return gathered
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A field of view cut from a volume: ``image`` (5, S, bins), ``inside`` (bins,) where it has bins of the volume.
+
+    ``source`` (bins,) is the place in the volume of each bin; bin 0 of the volume lies at ``first`` in the field, and a
+    bin of the volume is ``stretch`` bins wide there.
+    """
+
+    image: Tensor
+    inside: Tensor
+    source: Tensor
+    first: float
+    stretch: float
+
+
+def _show_whole(projections: Tensor, size: int, sampling: LevelSampling) -> Field:
+    """The (5, S, Z) projections of a volume of ``size`` bins as they are."""
+    bins = max(sampling.bins, -(-projections.shape[-1] // _EVEN) * _EVEN)
+    image = pad(projections, (0, bins - projections.shape[-1]))
+    steps = torch.arange(bins, dtype=torch.float32)
+    return Field(image, steps < size, steps, 0.0, 1.0)
+
+
+def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Field:
     """A field of view of a (5, S, Z) volume, stretched, moved, mirrored and changed in brightness."""
     size, bins = projections.shape[-1], sampling.bins
     stretch = rng.uniform(*sampling.zoom)
@@ -156,8 +197,7 @@ def _cut_field(
     image[:4] = (image[:4] + noise.abs()).clamp(0, 1)
     image[4] = 1
     image *= inside
-    place = before + (position - first) * stretch if position >= -0.5 and position != _ABSENT else _ABSENT
-    return {"image": image, "label": _label(inside, place, sampling.width_mm)}
+    return Field(image, inside, source, before - first * stretch, stretch)
 
 
 def _resample_across(projections: Tensor, source: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Tensor:

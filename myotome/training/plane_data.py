@@ -35,6 +35,10 @@ class PlaneSampling:
     of a volume, one of ``empty_slices`` that are at least ``empty_mm`` from the labelled one; where there are none, a
     labelled one. Of an image without a label file, ``slices_per_image`` evenly spread slices are taken, all alike.
     Label ``ignored`` is kept where nothing was annotated. What was read is kept in ``cache_dir``.
+
+    With ``spanned`` labels, so many slices are taken of a labelled image, too: from the lowest to the highest one that
+    shows such a label. ``merged`` gives the class of each label of the file, from 0 on; without it they are the
+    classes, 0 to 4. With ``neighbour_mm`` an image has three channels: a slice between those so far below and above it.
     """
 
     spacing_mm: float = 0.6
@@ -49,11 +53,17 @@ class PlaneSampling:
     whole_body: bool = False
     slices_per_image: int = 1
     ignored: int | None = None
+    spanned: tuple[int, ...] = ()
+    merged: tuple[int, ...] = (0, 1, 2, 3, 4)
+    neighbour_mm: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """Slices in memory: ``image`` (N, H, W) float16, ``label`` (N, H, W) uint8, ``grade`` and ``empty`` (N,)."""
+    """Slices in memory: ``image`` (N, H, W) float16, ``label`` (N, H, W) uint8, ``grade`` and ``empty`` (N,).
+
+    With neighbours the images are (N, 3, H, W).
+    """
 
     image: Tensor
     label: Tensor
@@ -64,8 +74,9 @@ class Planes:
 class PlaneDataset(Dataset):
     """Samples ``{"image": (1, H, W) float32, "label": (1, H, W) uint8, "grade", "weight", "seed"}``.
 
-    Sample ``index`` depends on ``seed`` and ``index`` alone, so a resumed run sees what it would have seen. ``seed`` of
-    a sample is for what is drawn later, batch by batch. A row without a grade has -1.
+    With neighbours the image is (3, H, W). Sample ``index`` depends on ``seed`` and ``index`` alone, so a resumed run
+    sees what it would have seen. ``seed`` of a sample is for what is drawn later, batch by batch. A row without a grade
+    has -1.
 
     Parameters
     ----------
@@ -104,8 +115,9 @@ class PlaneDataset(Dataset):
     def __len__(self) -> int:
         if self.length is not None:
             return max(0, self.length - self.start)
-        unlabelled = self.sampling.slices_per_image > 1 and any("label" not in row for row in self.data)
-        return len(self._load()[0].image) if unlabelled else len(self.data)
+        spread = bool(self.sampling.spanned) or any("label" not in row for row in self.data)
+        several = self.sampling.slices_per_image > 1 and spread
+        return len(self._load()[0].image) if several else len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         planes, further, chances, weights = self._load()
@@ -114,7 +126,7 @@ class PlaneDataset(Dataset):
         row = index if self.length is None else int(np.searchsorted(chances, rng.random(), side="right"))
         row = min(row, len(chances) - 1)
         sample = {
-            "image": planes.image[row, None].float(),
+            "image": planes.image[row].float().reshape(-1, *planes.image.shape[-2:]),
             "label": planes.label[row, None],
             "grade": planes.grade[row],
             "weight": torch.tensor(weights[row], dtype=torch.float32),
@@ -147,12 +159,30 @@ def _read_all(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling) -> dic
         image, label, plane = _read_pair(row, sampling)
         shown, others = _choose_slices(row, label, plane, sampling)
         for index in (*shown, *others):
-            images.append(plane.take_scaled(image, index).astype(np.float16))
-            labels.append(plane.resample_labels(plane.take(label, index), 5, sampling.ignored))
+            images.append(_take_image(image, index, plane, sampling).astype(np.float16))
+            classes = _merge(plane.take(label, index), sampling)
+            labels.append(plane.resample_labels(classes, max(sampling.merged) + 1, sampling.ignored))
             grades.append(int(row.get("grade", UNGRADED)) if index in shown else UNGRADED)
             empty.append(index not in shown)
+    if not images:
+        raise InputError("no image of the data list shows one of the labels that are learned: check its label files.")
     image, label = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
     return {"image": image, "label": label, "grade": torch.tensor(grades), "empty": torch.tensor(empty)}
+
+
+def _take_image(image: np.ndarray, index: int, plane: WorkingPlane, sampling: PlaneSampling) -> np.ndarray:
+    if sampling.neighbour_mm is None:
+        return plane.take_scaled(image, index)
+    return plane.take_between(image, index, sampling.neighbour_mm)
+
+
+def _merge(labels: np.ndarray, sampling: PlaneSampling) -> np.ndarray:
+    """The class of each label; one that has none is background, and what is ignored stays."""
+    table = np.zeros(256, np.uint8)
+    table[: len(sampling.merged)] = sampling.merged
+    if sampling.ignored is not None:
+        table[sampling.ignored] = sampling.ignored
+    return table[labels.astype(np.uint8)]
 
 
 def _read_pair(row: Mapping[str, Any], sampling: PlaneSampling) -> tuple[np.ndarray, np.ndarray, WorkingPlane]:
@@ -175,6 +205,11 @@ def _choose_slices(
     if "label" not in row:
         return _spread(np.arange(plane.slice_count), sampling.slices_per_image), []
     others = tuple(axis for axis in range(3) if axis != plane.slice_axis)
+    if sampling.spanned:
+        showing = np.flatnonzero(np.isin(label, sampling.spanned).any(axis=others))
+        if not showing.size:
+            return [], []
+        return _spread(np.arange(showing[0], showing[-1] + 1), sampling.slices_per_image), []
     shown = int(row.get("slice", np.count_nonzero(label, axis=others).argmax()))
     if not sampling.empty_share or not label.any():
         return [shown], []

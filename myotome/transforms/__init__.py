@@ -25,6 +25,7 @@ from myotome.transforms.grids import (
     find_body_box,
     find_neighbours,
     in_plane_size,
+    neighbour_step,
     resample_plane,
 )
 from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
@@ -72,6 +73,7 @@ __all__ = [
     "fit_spacing_mm",
     "in_plane_size",
     "keep_largest_pieces",
+    "neighbour_step",
     "project_spine",
     "resample_plane",
     "scale_to_percentiles",

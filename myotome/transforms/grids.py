@@ -30,6 +30,7 @@ __all__ = [
     "find_body_box",
     "find_neighbours",
     "in_plane_size",
+    "neighbour_step",
     "resample_plane",
 ]
 
@@ -144,6 +145,11 @@ def in_plane_size(shape: Sequence[int], spacing_mm: Sequence[float], wanted_mm: 
     """Pixels of the working plane: the whole number along each axis that comes nearest to the wanted spacing."""
     x, y = (max(1, round(size * mm / wanted_mm)) for size, mm in zip(shape, spacing_mm, strict=True))
     return int(x), int(y)
+
+
+def neighbour_step(slice_mm: float, wanted_mm: float | None) -> int:
+    """How many slices away a neighbour lies: as many as come nearest to ``wanted_mm``, at least one; ``None``: one."""
+    return max(1, round(wanted_mm / slice_mm)) if wanted_mm else 1
 
 
 def resample_plane(plane: Tensor, size: Sequence[int], mode: str = "linear") -> Tensor:

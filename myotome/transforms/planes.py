@@ -9,7 +9,7 @@ from scipy.ndimage import label as label_components
 
 from myotome.errors import GeometryError
 from myotome.geometry import Grid
-from myotome.transforms.grids import find_body_box
+from myotome.transforms.grids import find_body_box, neighbour_step
 
 __all__ = [
     "VIEWS",
@@ -47,6 +47,8 @@ class WorkingPlane:
         See :meth:`myotome.geometry.Grid.slice_axis`.
     slice_count : int
     slice_spacing_mm : float
+    ascending : bool
+        True where slices follow each other upwards, or to the right.
     axes : (int, int)
         Image axes of the plane's rows and columns.
 
@@ -72,6 +74,7 @@ class WorkingPlane:
         self.shape, self.spacing_mm, self.size, self.window_hu = tuple(shape), spacing_mm, size, window_hu
         across, (down, along) = _TURNED[view]
         self.slice_axis = Grid(tuple(shape), affine).slice_axis(across)
+        self.ascending = bool(affine[3 - down - along][self.slice_axis] > 0)
         self.slice_count = shape[self.slice_axis]
         directions = _directions(affine)
         first, second = (axis for axis in range(3) if axis != self.slice_axis)
@@ -103,6 +106,15 @@ class WorkingPlane:
         """(size, size) float32 in [0, 1]: slice ``index`` as the networks see it, scaled by window or percentiles."""
         plane = self.take(image, index)
         return self.resample(scale_window(plane, self.window_hu) if self.window_hu else scale_to_percentiles(plane))
+
+    def take_between(self, image: np.ndarray, index: int, neighbour_mm: float) -> np.ndarray:
+        """(3, size, size) float32: slice ``index`` between those ``neighbour_mm`` below (or left) and above it.
+
+        At the ends of the image the last slice stands for its neighbour.
+        """
+        step = neighbour_step(self.slice_spacing_mm, neighbour_mm) * (1 if self.ascending else -1)
+        wanted = [min(max(index + move, 0), self.slice_count - 1) for move in (-step, 0, step)]
+        return np.stack([self.take_scaled(image, at) for at in wanted])
 
     def resample(self, plane: np.ndarray) -> np.ndarray:
         """(..., size, size) float32 of (..., rows, columns) pixels."""

@@ -134,6 +134,17 @@ def test_patches_of_a_region_keep_image_and_label_together(grader):
     assert torch.equal(whole, batch["image"]) and torch.equal(same, batch["label"].long())
 
 
+def test_patches_are_centred_on_the_classes_that_are_wanted():
+    label = torch.zeros(4, 1, 96, 96, dtype=torch.uint8)
+    label[:, :, 10:20, 10:20], label[:, :, 70:80, 60:70] = 1, 2
+    batch = {"image": label.float().expand(-1, 3, -1, -1), "label": label, "seed": torch.tensor([7])}
+    still = RandTurn(0, (1, 1), 0, 0, 0)
+    for wanted in (1, 2):
+        image, found, _, _ = RegionBatch(24, still, focus=1.0, wanted=(wanted,))(batch, CPU)
+        assert image.shape == (4, 3, 24, 24) and sorted(found.unique().tolist()) == [0, wanted]
+        assert (found == wanted).sum() == 400
+
+
 def test_crops_are_cut_by_the_mask_that_is_asked_for(grader):
     batch = make_batch(3)
     planes = Planes(batch["image"][:, 0].half(), batch["label"][:, 0], batch["grade"], torch.zeros(3, dtype=torch.bool))

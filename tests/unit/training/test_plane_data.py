@@ -144,3 +144,37 @@ def test_what_is_null_is_no_part_of_a_batch(tmp_path):
     path = tmp_path / "datalist.json"
     assert read_datalist(path, "testing")[0]["l3_z_mm"] is None
     assert read_datalist(path, "testing", drop_null=True) == [{"image": str(tmp_path / "a.nii")}]
+
+
+def test_slices_between_the_first_and_last_body_come_with_their_neighbours(tmp_path):
+    image, label = np.full((96, 96, 9), -1000, np.int16), np.zeros((96, 96, 9), np.uint8)
+    image[20:76, 20:76] = 10 * np.arange(9)
+    label[30:50, 30:50, 2], label[30:50, 30:50, 6] = 7, 8
+    label[60:70, 30:50] = 9
+    for name, array in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(array, AXIAL), tmp_path / f"{name}.nii")
+    rows = read(tmp_path, [{"image": "image.nii", "label": "label.nii"}])
+    settings = {**CT, "spanned": (7, 8), "merged": (0, *(1,) * 8, 2), "slices_per_image": 3}
+    sampling = PlaneSampling(**settings, neighbour_mm=5.0)
+    data = PlaneDataset(rows, sampling=sampling)
+    assert len(data) == 3  # slices 2, 4 and 6
+    for number, index in enumerate((2, 4, 6)):
+        sample = data[number]
+        assert sample["image"].shape == (3, 96, 96) and sample["label"].shape == (1, 96, 96)
+        expected = [(150 + 10 * at) / 400 for at in (index - 1, index, index + 1)]  # below, here, above
+        assert sample["image"][:, 40, 40].tolist() == pytest.approx(expected, abs=1e-3)
+        assert int((sample["label"] == 1).sum()) == (0 if index == 4 else 400)
+        assert int((sample["label"] == 2).sum()) == 200
+    turned = np.diag([-1.5, -1.5, -5.0, 1.0])  # the same file, stored from above downwards
+    for name, array in (("image", image), ("label", label)):
+        nib.save(nib.Nifti1Image(array, turned), tmp_path / f"{name}.nii")
+    first = PlaneDataset(rows, sampling=sampling)[0]["image"]
+    assert first[:, 40, 40].tolist() == pytest.approx([(150 + 10 * at) / 400 for at in (3, 2, 1)], abs=1e-3)
+    apart = PlaneDataset(rows, sampling=PlaneSampling(**settings, neighbour_mm=11.0))[0]["image"]
+    assert apart[0, 40, 40] == pytest.approx((150 + 40) / 400, abs=1e-3)  # two slices are nearest to 11 mm
+
+
+def test_a_list_without_any_wanted_label_is_refused(tmp_path):
+    rows = read(tmp_path, [write_ct(tmp_path, "a")])
+    with pytest.raises(InputError, match="shows one of the labels that are learned"):
+        PlaneDataset(rows, sampling=PlaneSampling(**CT, spanned=(4,), slices_per_image=3))[0]
