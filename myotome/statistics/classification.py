@@ -27,6 +27,7 @@ __all__ = [
     "compute_roc",
     "count_confusion",
     "estimate_proportion",
+    "find_youden",
     "weigh_auroc",
     "weigh_mean",
 ]
@@ -170,6 +171,22 @@ def compute_roc(target: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.nda
     alarms = np.bincount(place, weights=~positive, minlength=len(thresholds))
     rates = [np.concatenate([[0.0], np.cumsum(counts) / counts.sum()]) for counts in (alarms, hits)]
     return rates[0], rates[1], np.concatenate([[np.inf], -thresholds])
+
+
+def find_youden(target: ArrayLike, score: ArrayLike) -> float:
+    """The cut-off at which sensitivity + specificity is largest (Youden, Cancer 1950;3:32).
+
+    It lies halfway between two scores that occur; at it or above, a case is called positive. Where several are as good,
+    it is the highest of them, which calls the fewest positive; below the lowest score it is that score.
+
+    Raises
+    ------
+    InputError
+        When `check_scores` refuses.
+    """
+    false, true, thresholds = compute_roc(target, score)
+    best = int(np.argmax((true - false)[1:])) + 1
+    return float(np.mean(thresholds[best : best + 2]))
 
 
 def compute_auroc(target: ArrayLike, score: ArrayLike) -> Auroc:

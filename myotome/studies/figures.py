@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from myotome.io.atomic import atomic_path
 from myotome.structures import read_label_schema
 
-__all__ = ["plot_case_dice"]
+__all__ = ["plot_case_dice", "strip_axes"]
 
-_INK = "#1b1f24"
+_INK, _GREY = "#1b1f24", "#57606a"
 
 
 def plot_case_dice(path: Path | str, dice: dict[str, dict[str, float]], truths: dict[str, dict[str, Any]]) -> None:
@@ -53,6 +54,12 @@ def plot_case_dice(path: Path | str, dice: dict[str, dict[str, float]], truths: 
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+
+
+def strip_axes(axes: Axes) -> None:
+    """Take the frame's upper and right edge away, and make its ticks small and grey."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, colors=_GREY)
 
 
 def _colour(rgb: Sequence[int]) -> tuple[float, ...]:

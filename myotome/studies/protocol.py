@@ -1,10 +1,11 @@
-"""What every study with trainings begins with: its configuration read, and its output folder taken."""
+"""What studies begin with: a configuration read, people who are in one part only, and an output folder taken."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,27 @@ from ruamel.yaml.error import YAMLError
 from myotome.errors import InputError, OutputError
 from myotome.io.atomic import atomic_path
 
-__all__ = ["MARKER", "claim_folder", "compute_fingerprint", "read_protocol", "refuse_unknown_parts"]
+__all__ = ["MARKER", "People", "claim_folder", "compute_fingerprint", "read_protocol", "refuse_unknown_parts"]
 
 MARKER = "study.json"
+
+
+@dataclass(frozen=True)
+class People:
+    """Phantoms of seeds ``seed`` to ``seed + count - 1``."""
+
+    seed: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.seed < 0:
+            raise InputError(
+                f"{self.count} phantoms from seed {self.seed} cannot be made: ask for 1 or more, from 0 on."
+            )
+
+    def overlaps(self, other: People) -> bool:
+        """Whether a person stands in both."""
+        return self.seed < other.seed + other.count and other.seed < self.seed + self.count
 
 
 def read_protocol(path: Path, preset: str | None = None) -> dict[str, Any]:

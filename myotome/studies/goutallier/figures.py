@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from myotome.biomarkers.goutallier import GRADES
 from myotome.statistics.calibration import compute_calibration_curve
 from myotome.statistics.classification import compute_auroc, compute_roc, count_confusion
+from myotome.studies.figures import strip_axes
 from myotome.studies.goutallier.analysis import take_definition
 
 __all__ = ["draw_calibration", "draw_confusion", "draw_forest", "draw_roc"]
 
-_INK, _GREY, _LINE = "#1b1f24", "#57606a", "#9aa3ad"
+_INK, _LINE = "#1b1f24", "#9aa3ad"
 _COLOURS = ("#1f5fa8", "#c2571a", "#3b8c5a", "#8250a6", "#b8860b", "#2b8c9e")
 
 
@@ -57,7 +58,7 @@ def _plot_curve(axes: Axes, rows: pd.DataFrame, title: str, colour: str) -> None
     axes.plot([0, 1], [0, 1], color=_LINE, linewidth=0.8, linestyle=":")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity", aspect="equal")
     axes.legend(frameon=False, fontsize=8, loc="lower right", title="AUROC (95 % interval)", title_fontsize=8)
-    _strip(axes)
+    strip_axes(axes)
 
 
 def draw_calibration(predictions: pd.DataFrame, arm: str, names: Sequence[str], bins: int) -> Figure:
@@ -77,7 +78,7 @@ def draw_calibration(predictions: pd.DataFrame, arm: str, names: Sequence[str], 
         spread.set(yscale="log", xlabel="predicted probability")
         curve.set(title=f"Definition {name}", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         for axes in (curve, spread):
-            _strip(axes)
+            strip_axes(axes)
     grid[0, 0].set_ylabel("observed share of positives")
     grid[1, 0].set_ylabel("cases")
     grid[0, 0].legend(frameon=False, fontsize=8, loc="upper left")
@@ -128,7 +129,7 @@ def draw_forest(scores: pd.DataFrame, titles: Mapping[str, str], names: Sequence
         axes.set_yticks(ticks, [f"Definition {name}" for name in names])
         axes.set_xlabel({"auroc": "AUROC", "accuracy": "accuracy"}[measure])
         axes.grid(axis="x", alpha=0.3)
-        _strip(axes)
+        strip_axes(axes)
     panels[0].legend(frameon=False, fontsize=8, loc="best")
     return figure
 
@@ -139,8 +140,3 @@ def _rows(predictions: pd.DataFrame, arm: str, definition: str) -> pd.DataFrame:
 
 def _cycle(count: int) -> list[str]:
     return [_COLOURS[place % len(_COLOURS)] for place in range(count)]
-
-
-def _strip(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=_GREY)

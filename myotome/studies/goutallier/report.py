@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import pandas as pd
 
 from myotome import __version__
 from myotome.biomarkers.goutallier import read_definition
-from myotome.io.atomic import atomic_path
-from myotome.report.pages import embed_figure, render_page, write_page, write_pdf
+from myotome.report.pages import embed_figure, render_page
 from myotome.studies.goutallier.conclusion import find_score
 from myotome.studies.goutallier.figures import draw_calibration, draw_confusion, draw_forest, draw_roc
 from myotome.studies.goutallier.settings import StudySettings
 from myotome.studies.goutallier.study import Findings
+from myotome.studies.results import format_figure, write_results
 
 __all__ = ["write_report"]
 
@@ -55,20 +54,13 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
         "conclusion": findings.conclusion,
         "software": findings.software,
     }
-    with atomic_path(output / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     tables = {
         "scores": findings.scores,
         "comparisons": findings.comparisons,
         "predictions": findings.predictions,
         "regions": findings.regions,
     }
-    for name, table in tables.items():
-        with atomic_path(output / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    page = _render(findings, settings)
-    write_page(output / "report.html", page)
-    write_pdf(output / "report.pdf", page)
+    write_results(output, _render(findings, settings), summary, tables)
 
 
 def _render(findings: Findings, settings: StudySettings) -> str:
@@ -107,15 +99,6 @@ def _render(findings: Findings, settings: StudySettings) -> str:
     )
 
 
-def _figure(row: dict[str, Any] | None, digits: int = 4) -> str:
-    """A value with its interval, as ``0.9731 (0.9500 to 0.9860)``."""
-    if row is None or pd.isna(row["value"]):
-        return "–"
-    if pd.isna(row["lower"]) or pd.isna(row["upper"]):
-        return f"{row['value']:.{digits}f}"
-    return f"{row['value']:.{digits}f} ({row['lower']:.{digits}f} to {row['upper']:.{digits}f})"
-
-
 def _spread(row: dict[str, Any] | None) -> str:
     if row is None or pd.isna(row["value"]):
         return "–"
@@ -132,14 +115,15 @@ def _paper_rows(scores: pd.DataFrame, settings: StudySettings) -> list[dict[str,
     for measure, (title, where, method) in wanted.items():
         paper = settings.paper.get(measure)
         folds = find_score(scores, measure=measure, over="folds", **where)
+        formula = find_score(scores, measure=measure, method=method, **where)
         rows.append(
             {
                 "title": title,
                 "paper": f"{paper[0]:.4f} ± {paper[1]:.4f}" if paper else "–",
                 "spread": _spread(folds),
-                "folds": _figure(folds),
-                "formula": _figure(find_score(scores, measure=measure, method=method, **where)) if method else "–",
-                "bootstrap": _figure(find_score(scores, measure=measure, method="bootstrap", **where)),
+                "folds": format_figure(folds),
+                "formula": format_figure(formula if method else None),
+                "bootstrap": format_figure(find_score(scores, measure=measure, method="bootstrap", **where)),
             }
         )
     return rows
@@ -153,7 +137,7 @@ def _definition_rows(scores: pd.DataFrame, settings: StudySettings) -> list[dict
         row = {"name": f"{name}: {read_definition(name).title}"}
         row |= {"cases": f"{area['positives']} of {area['cases']}"}
         for measure, (_, method) in _MEASURES.items():
-            row[measure] = _figure(find_score(scores, measure=measure, method=method, **where), 3)
+            row[measure] = format_figure(find_score(scores, measure=measure, method=method, **where), 3)
         rows.append(row)
     return rows
 
@@ -163,7 +147,8 @@ def _region_rows(scores: pd.DataFrame) -> list[dict[str, str]]:
     for structure, title in _REGIONS.items():
         where = {"arm": "region", "structure": structure}
         folds, pooled = (find_score(scores, over=over, **where) for over in ("folds", "pooled"))
-        rows.append({"title": title, "spread": _spread(folds), "folds": _figure(folds), "bootstrap": _figure(pooled)})
+        cells = {"folds": format_figure(folds), "bootstrap": format_figure(pooled)}
+        rows.append({"title": title, "spread": _spread(folds), **cells})
     return rows
 
 
@@ -177,7 +162,7 @@ def _arm_rows(findings: Findings, settings: StudySettings) -> list[dict[str, str
             for measure, method in (("auroc", "DeLong"), ("accuracy", "Wilson")):
                 found = find_score(findings.scores, truth="grade", measure=measure, method=method, **where)
                 other = find_score(findings.comparisons, measure=measure, **where)
-                row |= {measure: _figure(found), f"{measure}_difference": _figure(other)}
+                row |= {measure: format_figure(found), f"{measure}_difference": format_figure(other)}
                 if measure == "auroc":
                     row["p"] = "–" if other is None or pd.isna(other["p"]) else f"{other['p']:.3g}"
             rows.append(row)
@@ -189,8 +174,8 @@ def _calibration_rows(scores: pd.DataFrame, settings: StudySettings) -> list[dic
     rows = []
     for name in settings.definitions:
         where = {"arm": settings.compared["arm"], "truth": "grade", "definition": name, "over": "pooled"}
-        row = {measure: _figure(find_score(scores, measure=measure, **where)) for measure in measures}
-        row |= {m: _figure(find_score(scores, measure=m, **where)) for m in ("brier_uncalibrated", "brier")}
+        row = {measure: format_figure(find_score(scores, measure=measure, **where)) for measure in measures}
+        row |= {m: format_figure(find_score(scores, measure=m, **where)) for m in ("brier_uncalibrated", "brier")}
         rows.append({"name": name, **row})
     return rows
 
@@ -202,7 +187,7 @@ def _grade_rows(scores: pd.DataFrame, arms: dict[str, str]) -> list[dict[str, st
     rows = []
     for arm, title, truth in lines:
         where = {"arm": arm, "truth": truth, "method": "bootstrap"}
-        row = {measure: _figure(find_score(scores, measure=measure, **where), 3) for measure in measures}
+        row = {measure: format_figure(find_score(scores, measure=measure, **where), 3) for measure in measures}
         rows.append({"title": title, "truth": "a reader" if truth == "rated_grade" else "the truth", **row})
     return rows
 
@@ -215,7 +200,7 @@ def _reader_rows(scores: pd.DataFrame, lines: dict[str, str], settings: StudySet
             where = {"arm": arm, "truth": truth, "definition": name}
             row = {"name": name, "title": title}
             for measure, (_, method) in _MEASURES.items():
-                row[measure] = _figure(find_score(scores, measure=measure, method=method, **where), 3)
+                row[measure] = format_figure(find_score(scores, measure=measure, method=method, **where), 3)
             rows.append(row)
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from myotome.geometry import Volume
 from myotome.io import read_label_map, read_volume
 from myotome.phantom_dataset import PhantomRequest, write_phantoms
 from myotome.structures import LabelMap, read_label_schema
-from myotome.studies.l3_transfer.settings import People
+from myotome.studies.case_lists import read_case_rows
+from myotome.studies.protocol import People
 
 __all__ = ["SCHEMA", "L3Slice", "cut_slice", "make_people", "read_case_list", "read_slices", "take_slice"]
 
@@ -83,24 +84,13 @@ def read_case_list(path: Path) -> pd.DataFrame:
         When it is not such a list, a file is absent, a case stands twice, or a height is not in metres.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        rows = found if isinstance(found, list) else [row for key in ("training", "validation") for row in found[key]]
-        table = pd.DataFrame([_read_row(row, path.parent) for row in rows], columns=_COLUMNS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        rows = [{**row, "height_m": _number(row.get("height_m"))} for row in read_case_rows(path, "slices")]
+    except (TypeError, ValueError) as error:
         raise InputError(
-            f"'{path}' is not a list of slices ({error}): give a JSON list of rows with image and label."
+            f"'{path}' is not a list of slices with heights ({error}): give height_m in metres."
         ) from error
-    if table.empty:
-        raise InputError(f"'{path}' has no slice: give a JSON list of rows with image and label.")
-    doubled = table["case"][table["case"].duplicated()]
-    if not doubled.empty:
-        raise InputError(f"'{path.name}' has the case '{doubled.iloc[0]}' twice: name the cases with the key 'case'.")
+    table = pd.DataFrame(rows, columns=_COLUMNS)
     for row in table.to_dict("records"):
-        for key in ("image", "label"):
-            if not Path(row[key]).exists():
-                raise InputError(
-                    f"'{row[key]}', the {key} of case '{row['case']}', does not exist: correct '{path.name}'."
-                )
         try:
             require_height_m(None if pd.isna(row["height_m"]) else row["height_m"])
         except InputError as error:
@@ -108,17 +98,8 @@ def read_case_list(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_row(row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    image, label = ((folder / row[key]).resolve() for key in ("image", "label"))
-    case = str(row.get("case") or (image.parent.name if image.name.startswith("image.") else image.name.split(".")[0]))
-    height = row.get("height_m")
-    return {
-        "case": case,
-        "patient": str(row.get("patient") or case),
-        "image": str(image),
-        "label": str(label),
-        "height_m": None if height is None else float(height),
-    }
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def read_slices(cases: pd.DataFrame, progress: Progress | None = None) -> list[L3Slice]:

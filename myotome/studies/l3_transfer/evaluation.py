@@ -19,7 +19,8 @@ from myotome.statistics.intervals import Estimate
 from myotome.studies.l3_transfer.analysis import add_errors
 from myotome.studies.l3_transfer.cases import make_people, read_slices
 from myotome.studies.l3_transfer.scoring import score_slice
-from myotome.studies.l3_transfer.settings import People, StudySettings
+from myotome.studies.l3_transfer.settings import StudySettings
+from myotome.studies.protocol import People
 
 __all__ = ["evaluate_levels", "evaluate_slices", "judge_level", "tabulate_bars", "tabulate_levels"]
 

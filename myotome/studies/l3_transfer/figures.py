@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from myotome.studies.figures import strip_axes
 from myotome.studies.l3_transfer.analysis import Band, Scoring
 from myotome.studies.l3_transfer.cases import L3Slice
 from myotome.studies.l3_transfer.conclusion import TITLES
@@ -48,7 +48,7 @@ def draw_curves(summary: pd.DataFrame, bands: Mapping[str, Band], scoring: Scori
         axes.minorticks_off()
         axes.set(xlabel="annotated slices to train with, n", ylabel=title)
         axes.grid(axis="y", alpha=0.3)
-        _strip(axes)
+        strip_axes(axes)
     panels[0].legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
@@ -68,7 +68,7 @@ def draw_gains(comparisons: pd.DataFrame, scoring: Scoring) -> Figure:
     axes.set_yticks([-place for place in range(len(rows))], labels)
     axes.set_xlabel("DSC, the source less scratch, on the same patients")
     axes.grid(axis="x", alpha=0.3)
-    _strip(axes)
+    strip_axes(axes)
     return figure
 
 
@@ -94,7 +94,7 @@ def draw_bland_altman(scores: pd.DataFrame, agreement: pd.DataFrame, source: str
             axes.set_xlabel(f"{title}, mean of both, {unit}", fontsize=8)
             if row == 0:
                 axes.set_title(f"n = {n}", fontsize=10)
-            _strip(axes)
+            strip_axes(axes)
         grid[row, 0].set_ylabel(f"{title}: network − reference, {unit}", fontsize=8)
     return figure
 
@@ -148,8 +148,3 @@ def _aspect(item: L3Slice) -> float:
 def _style(source: str) -> tuple[str, str]:
     place = list(TITLES).index(source)
     return _COLOURS[place], _MARKERS[place]
-
-
-def _strip(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8, colors=_GREY)

@@ -1,8 +1,8 @@
 """The study's jobs: the pretext trainings, then one training per source, subset, fold and repeat.
 
 A job is done by a worker that has everything in the study's folder, so it may stand on another machine. How jobs get to
-workers is the launcher's matter: `launch_in_turn` does them here, one after the other; the command line has one that
-gives them to the cohort engine.
+workers is the launcher's matter: `myotome.studies.launching.launch_in_turn` does them here, one after the other; the
+command line has one that gives them to the cohort engine.
 """
 
 from __future__ import annotations
@@ -28,18 +28,16 @@ from myotome.studies.l3_transfer.cases import L3Slice, read_slices
 from myotome.studies.l3_transfer.folds import divide, order_training
 from myotome.studies.l3_transfer.scoring import score_slice
 from myotome.studies.l3_transfer.settings import StudySettings
+from myotome.studies.launching import Finished
 from myotome.training import BundleTraining, train_bundle
 
 __all__ = [
     "DONE",
-    "Finished",
     "Job",
-    "Launcher",
     "PretextJob",
     "Report",
     "Train",
     "Worker",
-    "launch_in_turn",
     "list_jobs",
     "pretext_path",
     "read_cases",
@@ -76,26 +74,6 @@ class PretextJob:
     def job_id(self) -> str:
         """Name."""
         return f"pretext/{self.source}"
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job that is done, and the seconds that it took."""
-
-    job_id: str
-    seconds: float
-
-
-Work = Callable[[Any, int], Finished]
-Launcher = Callable[[Sequence[Any], Callable[[], Work], Callable[[Finished], None]], None]
-"""Of jobs, of what opens a worker, and of what is told of every job that is done."""
-
-
-def launch_in_turn(jobs: Sequence[Any], open_work: Callable[[], Work], on_done: Callable[[Finished], None]) -> None:
-    """Do the jobs in this process, one after the other."""
-    work = open_work()
-    for job in jobs:
-        on_done(work(job, 1))
 
 
 def list_jobs(settings: StudySettings, sources: Sequence[str]) -> list[Job]:

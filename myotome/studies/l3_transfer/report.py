@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from myotome import __version__
-from myotome.io.atomic import atomic_path
-from myotome.report.pages import embed_figure, render_page, write_page, write_pdf
+from myotome.report.pages import embed_figure, render_page
 from myotome.studies.l3_transfer.analysis import Scoring
 from myotome.studies.l3_transfer.conclusion import TITLES
 from myotome.studies.l3_transfer.figures import draw_bland_altman, draw_curves, draw_gains, draw_slices
 from myotome.studies.l3_transfer.settings import StudySettings
 from myotome.studies.l3_transfer.study import Findings
+from myotome.studies.results import format_figure, write_results
 
 __all__ = ["write_report"]
 
@@ -33,14 +33,7 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
     OutputError
         When a file cannot be written.
     """
-    with atomic_path(output / "summary.json") as temporary:
-        temporary.write_text(json.dumps(_summarise(findings, settings), indent=1) + "\n", encoding="utf-8")
-    for name, table in findings.tables.items():
-        with atomic_path(output / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    page = _render(findings, settings)
-    write_page(output / "report.html", page)
-    write_pdf(output / "report.pdf", page)
+    write_results(output, _render(findings, settings), _summarise(findings, settings), findings.tables)
 
 
 def _summarise(findings: Findings, settings: StudySettings) -> dict[str, Any]:
@@ -92,15 +85,6 @@ def _render(findings: Findings, settings: StudySettings) -> str:
     )
 
 
-def _figure(row: Any, digits: int, names: tuple[str, str, str] = ("value", "lower", "upper")) -> str:
-    """A value with its interval, as ``0.9731 (0.9500 to 0.9860)``."""
-    value, lower, upper = (row[name] for name in names)
-    if pd.isna(value):
-        return "–"
-    words = f"{value:.{digits}f}"
-    return words if pd.isna(lower) or pd.isna(upper) else f"{words} ({lower:.{digits}f} to {upper:.{digits}f})"
-
-
 def _score_rows(summary: pd.DataFrame, sizes: list[int]) -> list[dict[str, Any]]:
     """Per structure, score, source and kind of interval a row with a cell for each n."""
     rows = []
@@ -121,7 +105,7 @@ def _cell(found: pd.DataFrame, n: int, digits: int) -> str:
         return "–"
     row = found.loc[n]
     missing = f"; {int(row['undefined'])} without" if row["undefined"] else ""
-    return _figure(row, digits) + missing
+    return format_figure(row, digits) + missing
 
 
 def _error_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -134,7 +118,9 @@ def _error_rows(summary: pd.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in part.sort_values(["source", "n"], key=_in_order).to_dict("records"):
         title, digits = titles[row["measure"]]
-        rows.append({"source": TITLES[row["source"]], "n": row["n"], "title": title, "error": _figure(row, digits)})
+        rows.append(
+            {"source": TITLES[row["source"]], "n": row["n"], "title": title, "error": format_figure(row, digits)}
+        )
     return rows
 
 
@@ -143,7 +129,7 @@ def _comparison_rows(comparisons: pd.DataFrame, scoring: Scoring) -> list[dict[s
     rows = []
     for row in comparisons[comparisons["measure"].isin(names)].to_dict("records"):
         title, digits = names[row["measure"]]
-        cells = {"source": TITLES[row["source"]], "n": row["n"], "title": title, "gain": _figure(row, digits)}
+        cells = {"source": TITLES[row["source"]], "n": row["n"], "title": title, "gain": format_figure(row, digits)}
         cells |= {"median": f"{row['median']:.{digits}f}", "cases": row["cases"]}
         rows.append(cells | {"p": f"{row['p']:.3g}", "p_holm": f"{row['p_holm']:.3g}"})
     return rows
@@ -157,8 +143,8 @@ def _agreement_rows(agreement: pd.DataFrame) -> list[dict[str, Any]]:
         if not pd.isna(row["bias"]):
             limits = f"{row['lower_limit']:.{digits}f} to {row['upper_limit']:.{digits}f}"
         cells = {"source": TITLES[row["source"]], "n": row["n"], "title": f"{title}, {unit}", "cases": row["cases"]}
-        cells |= {"bias": _figure(row, digits, ("bias", "bias_lower", "bias_upper")), "limits": limits}
-        icc = _figure(row, 3, ("icc", "icc_lower", "icc_upper"))
+        cells |= {"bias": format_figure(row, digits, ("bias", "bias_lower", "bias_upper")), "limits": limits}
+        icc = format_figure(row, 3, ("icc", "icc_lower", "icc_upper"))
         rows.append(cells | {"icc": icc, "reason": row["reason"]})
     return [row for row in rows if row["cases"]]
 

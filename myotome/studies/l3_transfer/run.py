@@ -16,17 +16,15 @@ from myotome.studies.l3_transfer.cases import make_people, read_case_list
 from myotome.studies.l3_transfer.folds import divide
 from myotome.studies.l3_transfer.jobs import (
     DONE,
-    Finished,
-    Launcher,
     PretextJob,
     Train,
     Worker,
-    launch_in_turn,
     list_jobs,
     pretext_path,
     read_scores,
 )
 from myotome.studies.l3_transfer.settings import PRETEXTS, StudySettings
+from myotome.studies.launching import Finished, Launcher, launch_in_turn
 from myotome.studies.protocol import claim_folder
 from myotome.training import train_bundle
 

@@ -10,13 +10,12 @@ from typing import Any
 from myotome.errors import InputError
 from myotome.networks.l3_muscle import PRETEXT_STAGES, SOURCES
 from myotome.resources import config_path
-from myotome.studies.protocol import compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import People, compute_fingerprint, read_protocol, refuse_unknown_parts
 
 __all__ = [
     "PRETEXTS",
     "STRUCTURES",
     "ObserverModel",
-    "People",
     "StudySettings",
     "make_study_settings",
     "read_study_settings",
@@ -27,24 +26,6 @@ STRUCTURES = ("skeletal_muscle", "muscle_compartment")
 _EXAMPLE = "configs/studies/l3_transfer.yaml"
 # What neither a training nor a mask depends on.
 _OF_THE_ANALYSIS = ("keep_weights", "resamples", "gain_sizes", "structure", "held_out", "real", "observers")
-
-
-@dataclass(frozen=True)
-class People:
-    """Phantoms of seeds ``seed`` to ``seed + count - 1``, one L3 slice each."""
-
-    seed: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or self.seed < 0:
-            raise InputError(
-                f"{self.count} phantoms from seed {self.seed} cannot be made: ask for 1 or more, from 0 on."
-            )
-
-    def overlaps(self, other: People) -> bool:
-        """Whether a person stands in both."""
-        return self.seed < other.seed + other.count and other.seed < self.seed + self.count
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from myotome.cli.app import app
 from myotome.cli.study_l3_transfer import make_launcher
 from myotome.cohort.clusters import ClusterOptions
 from myotome.errors import BundleError, MyotomeError
-from myotome.studies.l3_transfer.jobs import Finished, Job
+from myotome.studies.l3_transfer.jobs import Job
+from myotome.studies.launching import Finished
 
 JOBS = [Job("scratch", 5, fold, 1) for fold in (1, 2, 3)]
 

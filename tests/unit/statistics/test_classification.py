@@ -15,6 +15,7 @@ from myotome.statistics.classification import (
     compute_roc,
     count_confusion,
     estimate_proportion,
+    find_youden,
     weigh_auroc,
     weigh_mean,
 )
@@ -188,3 +189,12 @@ def test_a_statistic_that_is_often_undefined_has_no_interval():
         bootstrap(lambda weights: weigh_mean(values, weights, np.zeros(3)), 3)
     with pytest.raises(InputError, match="not defined for these 0 cases"):
         bootstrap(lambda weights: weigh_mean([], weights), 0)
+
+
+def test_youdens_cutoff_lies_between_the_scores_that_it_divides():
+    assert find_youden([0, 0, 0, 1, 1], [1.0, 2.0, 3.0, 5.0, 6.0]) == 4.0
+    # One positive below the negatives: calling two of three at no false alarm is best.
+    assert find_youden([0, 0, 1, 1, 1], [2.0, 3.0, 1.0, 5.0, 6.0]) == 4.0
+    # Two cut-offs are as good (1/2 + 1, and 1 + 1/2): the higher one calls fewer positive.
+    assert find_youden([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0]) == 3.5
+    assert find_youden([1, 0], [1.0, 2.0]) == 1.0, "no cut-off is better than chance: the lowest score"

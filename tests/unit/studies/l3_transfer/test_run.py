@@ -13,11 +13,13 @@ import pytest
 from myotome.errors import BundleError, InputError
 from myotome.io import write_label_map, write_volume
 from myotome.studies.l3_transfer import jobs as jobs_module
-from myotome.studies.l3_transfer.jobs import Finished, Job, launch_in_turn, list_jobs
+from myotome.studies.l3_transfer.jobs import Job, list_jobs
 from myotome.studies.l3_transfer.report import write_report
 from myotome.studies.l3_transfer.run import Means, find_sources, run_jobs
-from myotome.studies.l3_transfer.settings import ObserverModel, People
+from myotome.studies.l3_transfer.settings import ObserverModel
 from myotome.studies.l3_transfer.study import run_study
+from myotome.studies.launching import Finished, launch_in_turn
+from myotome.studies.protocol import People
 from myotome.training import BundleTraining
 from tests.unit.studies.l3_transfer.answers import make_settings, make_volume
 
