@@ -26,7 +26,7 @@ CONFIDENCE_FLOOR = 0.5
 
 _MOST_RIVAL = 0.5  # of the confidence: another place that is half as probable may be the true one
 _WINDOW_HU = (-150.0, 250.0)
-_SPACING_MM, _SIZE = 1.5, 288
+_SPACING_MM, _SIZE = 1.0, 448
 _NAME_IT = "name the slice by --slice, or give a mask of the vertebrae by --vertebrae"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,15 @@ from myotome.studies.l3_transfer.scoring import score_slice
 from myotome.studies.l3_transfer.settings import StudySettings
 from myotome.studies.protocol import People
 
-__all__ = ["evaluate_levels", "evaluate_slices", "judge_level", "tabulate_bars", "tabulate_levels"]
+__all__ = [
+    "evaluate_levels",
+    "evaluate_slices",
+    "judge_level",
+    "seek_levels",
+    "tabulate_bars",
+    "tabulate_floors",
+    "tabulate_levels",
+]
 
 Progress = Callable[[int, int, str], None]
 
@@ -69,19 +77,37 @@ def evaluate_levels(
     """
     people = People(**settings.held_out["volumes"])
     request = PhantomRequest(folder / "volumes", people.count, people.seed, anatomy="abdomen", slices=0)
-    finder, rows = LevelFinder(weights), []
-    for case in write_phantoms(request, progress):
-        truth = json.loads((case / "truth.json").read_text(encoding="utf-8"))["level_z_mm"].get("L3")
+    cases = [
+        (case / "image.nii.gz", json.loads((case / "truth.json").read_text(encoding="utf-8"))["level_z_mm"].get("L3"))
+        for case in write_phantoms(request, progress)
+    ]
+    return seek_levels(LevelFinder(weights), cases, settings.held_out["level_tolerance_mm"], progress)
+
+
+def seek_levels(
+    finder: LevelFinder,
+    cases: Sequence[tuple[Path, float | None]],
+    tolerance_mm: float,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Where L3 is found in volumes; the columns of `evaluate_levels`.
+
+    Parameters
+    ----------
+    cases : image and patient z of the middle of L3 (mm), or ``None`` where it is not in the field
+    """
+    rows = []
+    for image, truth in cases:
         try:
-            level = finder.find(read_volume(case / "image.nii.gz"))
+            level = finder.find(read_volume(image))
             found, confidence, reason = level.z_mm, level.confidence, level.reason
         except InputError as error:
             found, confidence, reason = None, None, str(error)
-        verdict = judge_level(truth, found, settings.held_out["level_tolerance_mm"])
-        rows.append({"case": case.name, "truth_z_mm": truth, "found_z_mm": found, "confidence": confidence})
+        verdict = judge_level(truth, found, tolerance_mm)
+        rows.append({"case": image.parent.name, "truth_z_mm": truth, "found_z_mm": found, "confidence": confidence})
         rows[-1] |= {"reason": reason, "verdict": verdict}
         if progress:
-            progress(len(rows), people.count, "levels")
+            progress(len(rows), len(cases), "levels")
     return pd.DataFrame(rows)
 
 
@@ -116,6 +142,17 @@ def tabulate_levels(levels: pd.DataFrame) -> str:
         counts = part["verdict"].value_counts()
         refused = counts.get("refused", 0) + counts.get("rightly refused", 0)
         lines.append(f"| {title} | {len(part)} | {counts.get('found', 0)} | {counts.get('wrong', 0)} | {refused} |")
+    return "\n".join(lines)
+
+
+def tabulate_floors(levels: pd.DataFrame, floors: Sequence[float]) -> str:
+    """What each floor of the confidence leaves of levels that were sought with a floor of 0, as Markdown."""
+    lines = ["| floor | found, where L3 is | told wrongly, of all |", "|---|---|---|"]
+    inside = levels["truth_z_mm"].notna().sum()
+    for floor in floors:
+        counts = levels.loc[levels["confidence"].astype(float) >= floor, "verdict"].value_counts()
+        found, wrong = counts.get("found", 0) / max(1, inside), counts.get("wrong", 0) / max(1, len(levels))
+        lines.append(f"| {floor:g} | {found:.3f} | {wrong:.3f} |")
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@ from myotome.io.atomic import atomic_path
 from myotome.io.nifti import read_nifti_labels
 from myotome.resources import bundle_root
 from myotome.structures import LabelMap, read_label_schema
-from myotome.studies.l3_transfer.cases import SCHEMA, L3Slice, cut_slice
+from myotome.studies.l3_transfer.cases import SCHEMA, L3Slice, cut_slice, make_people
 from myotome.studies.l3_transfer.jobs import Train
 from myotome.studies.l3_transfer.scoring import score_slice
 from myotome.studies.l3_transfer.settings import StudySettings
@@ -132,6 +132,9 @@ def fine_tune(
 ) -> Path:
     """Train the muscle stage further on a few real slices; the weights, which are kept.
 
+    Phantoms are trained on beside them, each kind half of the time, so that what the slices do not show is not
+    forgotten.
+
     Parameters
     ----------
     start : ``model.pt`` to begin with
@@ -146,6 +149,9 @@ def fine_tune(
     if weights.is_file():
         return weights
     rows = [_write_slice(item, folder / "slices" / item.case) for item in slices]
+    rehearsed = replace(settings.phantom_people, count=settings.real["rehearsed_phantoms"])
+    phantoms = make_people(rehearsed, folder / "phantoms")[["image", "label", "case"]].to_dict("records")
+    rows = rows * max(1, round(len(phantoms) / len(rows))) + phantoms
     with atomic_path(folder / "datalist.json") as temporary:
         temporary.write_text(json.dumps({"training": rows, "validation": rows[:1]}, indent=1), encoding="utf-8")
     work = folder / "training"

@@ -122,7 +122,7 @@ def test_probabilities_are_those_of_the_level():
     found = list(L3Inferer().iter_probabilities(volume.array, volume.grid.affine, make_network(), 3))
     assert len(found) == 3
     for probabilities, hu in found:
-        assert probabilities.shape == (5, 288, 288) and hu.shape == (288, 288)
+        assert probabilities.shape == (5, 448, 448) and hu.shape == (448, 448)
         assert hu.min() == -150 and hu.max() == 250
 
 
@@ -130,11 +130,11 @@ def test_a_body_wider_than_the_square_is_seen_whole():
     narrow, wide = make_volume(slices=1), make_volume(slices=1)
     affine = np.diag([2.0, 2.0, 1.0, 1.0]) @ wide.grid.affine
     plane = take_l3_plane(narrow.array, narrow.grid.affine)
-    assert plane.spacing_mm == 1.5  # 300 mm wide
+    assert plane.spacing_mm == 1.0  # 300 mm wide
     plane = take_l3_plane(wide.array, affine)
-    assert plane.spacing_mm * 288 == pytest.approx(600, abs=60) and plane.spacing_mm * 288 >= 600
+    assert plane.spacing_mm * 448 == pytest.approx(600, abs=60) and plane.spacing_mm * 448 >= 600
     seen = plane.take_scaled(wide.array, 0)
-    assert seen[144].any() and not seen[:, 0].any() and not seen[:, -1].any()
+    assert seen[224].any() and not seen[:, 0].any() and not seen[:, -1].any()
 
 
 def test_batches_give_what_each_slice_gives_alone(tmp_path):
@@ -154,7 +154,7 @@ def test_batches_give_what_each_slice_gives_alone(tmp_path):
 
 
 def test_slices_go_to_the_working_grid_and_back_without_much_loss():
-    """The finest that labels can be: a drawing on 0.8 mm pixels, seen at 1.5 mm."""
+    """The finest that labels can be: a drawing on 0.8 mm pixels, seen at 1.0 mm."""
     x, y = np.meshgrid(np.arange(480) * 0.8, np.arange(420) * 0.8, indexing="ij")
     angle, radius = np.arctan2(y - 168, x - 192), np.hypot(x - 192, (y - 168) * 1.2)
     outer = 150 + 8 * np.sin(7 * angle)
@@ -165,4 +165,4 @@ def test_slices_go_to_the_working_grid_and_back_without_much_loss():
     share = plane.resample(plane.take(label[..., None].astype(np.float32), 0))
     again = np.zeros((480, 420, 1), np.uint8)
     plane.put(again, 0, plane.restore_labels(np.stack([1 - share, share])))
-    assert compute_dice(label == 1, again[..., 0] == 1) > 0.985
+    assert compute_dice(label == 1, again[..., 0] == 1) > 0.99

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from myotome.errors import InputError
 from myotome.studies.l3_transfer import real as real_module
-from myotome.studies.l3_transfer.evaluation import judge_level, tabulate_bars, tabulate_levels
+from myotome.studies.l3_transfer.evaluation import judge_level, tabulate_bars, tabulate_floors, tabulate_levels
 from myotome.studies.l3_transfer.real import fine_tune, read_real_slices, score_real_slices, tabulate_real
 from myotome.studies.l3_transfer.scoring import measure_slice
 from tests.unit.studies.l3_transfer.answers import make_settings, make_slice
@@ -36,6 +37,16 @@ def row(text: str, start: str) -> list[str]:
 )
 def test_a_level_is_found_wrong_or_refused(truth, found, verdict):
     assert judge_level(truth, found, 5.0) == verdict
+
+
+def test_a_higher_floor_refuses_what_is_less_sure():
+    levels = pd.DataFrame(
+        {"verdict": ["found", "found", "wrong", "refused", "wrong"], "truth_z_mm": [1.0, 1.0, 1.0, 1.0, None]}
+    ).assign(confidence=[0.9, 0.6, 0.5, None, 0.3])
+    text = tabulate_floors(levels, [0, 0.55, 0.95])
+    assert row(text, "0") == ["0", "0.500", "0.400"]
+    assert row(text, "0.55") == ["0.55", "0.500", "0.000"]
+    assert row(text, "0.95") == ["0.95", "0.000", "0.000"]
 
 
 def test_a_bar_is_met_or_missed():
@@ -77,6 +88,13 @@ def test_real_scores_are_means_with_the_bar_of_the_reference(monkeypatch):
     assert cells[3] == ["after", "crop", "2", "1.0000", "0.00", "+0.00", "", ""]
 
 
+def make_table(people):
+    first = SETTINGS.phantom_people.seed
+    return pd.DataFrame(
+        [{"case": f"phantom {n}", "image": "i", "label": "l"} for n in range(people.seed - first, people.count)]
+    )
+
+
 def test_fine_tuning_starts_from_the_weights_on_the_slices_given(tmp_path, monkeypatch):
     monkeypatch.setattr(real_module, "bundle_root", Path)
     asked = []
@@ -86,15 +104,18 @@ def test_fine_tuning_starts_from_the_weights_on_the_slices_given(tmp_path, monke
         training.weights.write_text("weights")
         return training.weights
 
+    monkeypatch.setattr(real_module, "make_people", lambda people, folder: make_table(people))
     slices = [make_slice(case) for case in range(3)]
-    weights = fine_tune(tmp_path / "start.pt", slices, SETTINGS, tmp_path / "tuned", train)
+    settings = replace(SETTINGS, real={**SETTINGS.real, "rehearsed_phantoms": 6})
+    weights = fine_tune(tmp_path / "start.pt", slices, settings, tmp_path / "tuned", train)
     assert (
-        weights.read_text() == "weights" and fine_tune(tmp_path, slices, SETTINGS, tmp_path / "tuned", train) == weights
+        weights.read_text() == "weights" and fine_tune(tmp_path, slices, settings, tmp_path / "tuned", train) == weights
     )
     ((only, overrides, lists),) = asked
     assert only == ("muscle",) and overrides["source"] == "phantom"
     assert overrides["source_path"] == tmp_path / "start.pt"
-    assert [entry["case"] for entry in lists["training"]] == [item.case for item in slices]
+    cases = [entry["case"] for entry in lists["training"]]
+    assert cases[:6] == 2 * [item.case for item in slices] and cases[6:] == [f"phantom {n}" for n in range(6)]
 
 
 # -- the real slices ---------------------------------------------------------------------------------------------------
