@@ -10,7 +10,9 @@ import numpy as np
 from myotome.errors import InputError
 from myotome.structures import LabelMap, Structure, read_structure
 
-__all__ = ["CaseResult", "Grading", "Level", "Measurement", "Provenance", "Subject"]
+__all__ = ["CaseResult", "Grading", "Instance", "Level", "Measurement", "Provenance", "Subject"]
+
+Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,41 @@ class Grading:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """One object that a detector found; its mask is what the label map holds of its structure inside the box.
+
+    Parameters
+    ----------
+    structure : name in the label map's schema
+    score : 0 to 1, of the object; the mean over its slices where each has its own
+    box : first voxel and the one past the last, along the axes of the volume's own array
+    slice_scores : index of a slice, across the slices, and the score there
+
+    Raises
+    ------
+    InputError
+        When a score is not between 0 and 1, or the box is empty.
+    """
+
+    structure: str
+    score: float
+    box: Box
+    slice_scores: tuple[tuple[int, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 <= score <= 1 for score in (self.score, *(score for _, score in self.slice_scores))):
+            raise InputError(f"an instance of {self.structure} has the score {self.score}: it lies between 0 and 1.")
+        if not all(0 <= first < end for first, end in zip(*self.box, strict=True)):
+            raise InputError(f"the box {self.box} of an instance of {self.structure} holds no voxel.")
+
+    @property
+    def region(self) -> tuple[slice, slice, slice]:
+        """The box as an index into the volume's array."""
+        first, second, third = (slice(*ends) for ends in zip(*self.box, strict=True))
+        return first, second, third
+
+
+@dataclass(frozen=True)
 class Level:
     """Which slice is the vertebral level that was measured, and how sure that is.
 
@@ -159,7 +196,8 @@ class Provenance:
 class CaseResult:
     """One analysed case: the label map, what was measured on it, the case's flags, and what made it.
 
-    ``grading`` and ``level`` are ``None`` where nothing was graded and no level was looked for.
+    ``grading`` and ``level`` are ``None`` where nothing was graded and no level was looked for; ``instances`` is empty
+    where nothing was detected object by object.
     """
 
     label_map: LabelMap
@@ -169,6 +207,7 @@ class CaseResult:
     grading: Grading | None = None
     level: Level | None = None
     subject: Subject = field(default_factory=Subject)
+    instances: tuple[Instance, ...] = ()
 
     @property
     def structures(self) -> tuple[Structure, ...]:

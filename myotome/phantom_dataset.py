@@ -20,6 +20,7 @@ from myotome.io import write_label_map, write_volume
 from myotome.io.atomic import atomic_path
 from myotome.phantoms.abdomen import AbdomenCase, AbdomenScan, make_abdomen, make_abdomen_scan
 from myotome.phantoms.bone import QCT_PHANTOMS, BoneCase, BoneScan, make_bone, make_bone_scan
+from myotome.phantoms.lumbar import AXIAL_LEVELS, PLANES, LumbarCase, LumbarScan, make_lumbar, make_lumbar_scan
 from myotome.phantoms.shoulder import ShoulderCase, ShoulderScan, make_shoulder, make_shoulder_scan
 from myotome.phantoms.thorax import Scan, ThoraxCase, make_ideal_thorax, make_scan, make_thorax
 from myotome.structures import LabelMap, read_label_schema
@@ -32,8 +33,10 @@ RECIPES = {
     "shoulder": ("acquired", "clinical"),
     "abdomen": ("acquired", "clinical"),
     "bone": ("acquired", "clinical"),
+    "lumbar": ("acquired", "clinical"),
 }
 _VALIDATION_SHARE = 0.1
+_Case = ThoraxCase | ShoulderCase | AbdomenCase | BoneCase | LumbarCase
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,10 @@ class PhantomRequest:
     MR), ``training`` is an ideal thorax (0.8 x 0.8 x 1.5 mm, uncompressed, every second person beyond the plausible)
     that the training transforms scan.
 
-    ``slices`` of a shoulder is 1 for the Y-view alone; of an abdomen 1 for a slice at L3, 0 for a whole scan. A bone
-    phantom (a chest CT with vertebrae of known density) may lie on a calibration phantom, ``qct_phantom``.
+    ``slices`` of a shoulder is 1 for the Y-view alone; of an abdomen 1 for a slice at L3, 0 for a whole scan; of an
+    axial lumbar spine how many go through each disc. ``plane`` of a lumbar spine is ``sagittal``, one case a person, or
+    ``axial``, a case for each of the three lowest discs. A bone phantom (a chest CT with vertebrae of known density)
+    may lie on a calibration phantom, ``qct_phantom``.
     ``grades`` holds the Goutallier grade of each shoulder, and without it grades are drawn with the paper's
     frequencies.
     """
@@ -60,6 +65,7 @@ class PhantomRequest:
     anatomy: str = "thorax"
     slices: int = 1
     grades: tuple[int, ...] | None = None
+    plane: str = "sagittal"
     qct_phantom: str | None = None
 
     def __post_init__(self) -> None:
@@ -74,23 +80,29 @@ class PhantomRequest:
             raise InputError("the training recipe is written as NIfTI: leave out the DICOM format.")
         if self.count < 1:
             raise InputError(f"{self.count} phantoms cannot be made: ask for at least one.")
-        if self.anatomy in ("thorax", "bone") and (self.slices != 1 or self.grades is not None):
-            raise InputError(f"slices and grades are a shoulder's: leave them out for a {self.anatomy}.")
+        if self.grades is not None and self.anatomy != "shoulder":
+            raise InputError(f"grades are a shoulder's: leave them out for a {self.anatomy}.")
+        if self.plane != "sagittal" and (self.anatomy != "lumbar" or self.plane not in PLANES):
+            raise InputError(f"plane '{self.plane}' is not one of a {self.anatomy}: only a lumbar spine may be axial.")
         if self.qct_phantom is not None and (self.anatomy != "bone" or self.qct_phantom not in QCT_PHANTOMS):
             raise InputError(
                 f"calibration phantom '{self.qct_phantom}' is none of {', '.join(QCT_PHANTOMS)}, which lie under bone "
                 "phantoms: give one of them, or leave it out."
             )
-        if self.anatomy == "abdomen" and (self.slices not in (0, 1) or self.grades is not None):
-            raise InputError(
-                "an abdomen is one slice at L3 (slices=1) or a whole scan (slices=0), without grades: give one of them."
-            )
-        if self.anatomy == "shoulder" and self.slices < 1:
-            raise InputError(f"a shoulder of {self.slices} slices cannot be made: ask for at least one.")
+        self._check_slices()
         if self.grades is not None and (len(self.grades) != self.count or not set(self.grades) <= set(range(5))):
             raise InputError(
                 f"{self.count} shoulders need {self.count} grades of 0 to 4: {len(self.grades)} are given."
             )
+
+    def _check_slices(self) -> None:
+        whole = self.anatomy in ("thorax", "bone") or (self.anatomy == "lumbar" and self.plane == "sagittal")
+        if whole and self.slices != 1:
+            raise InputError(f"a {self.anatomy} is scanned whole: leave out the slices.")
+        if self.anatomy == "abdomen" and self.slices not in (0, 1):
+            raise InputError("an abdomen is one slice at L3 (slices=1) or a whole scan (slices=0): give one of them.")
+        if self.anatomy in ("shoulder", "lumbar") and self.slices < 1:
+            raise InputError(f"a {self.anatomy} of {self.slices} slices cannot be made: ask for at least one.")
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -103,7 +115,27 @@ class PhantomRequest:
             identity |= {"anatomy": self.anatomy, "slices": self.slices}
         if self.anatomy == "bone":
             identity |= {"anatomy": self.anatomy, "qct_phantom": self.qct_phantom}
+        if self.anatomy == "lumbar":
+            identity |= {"anatomy": self.anatomy, "plane": self.plane, "slices": self.slices}
         return identity
+
+    @property
+    def levels(self) -> tuple[str | None, ...]:
+        """What each person has a case of: the discs of an axial lumbar spine, or one whole scan (None)."""
+        return AXIAL_LEVELS if self.plane == "axial" else (None,)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One case to be made."""
+
+    seed: int
+    level: str | None
+    folder: Path
+
+    @property
+    def is_complete(self) -> bool:
+        return (self.folder / "truth.json").is_file()
 
 
 def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], None] | None = None) -> list[Path]:
@@ -119,28 +151,37 @@ def write_phantoms(request: PhantomRequest, progress: Callable[[int, int, str], 
         When the folder holds anything but phantoms, or other phantoms and ``overwrite`` is not set.
     """
     _claim(request)
-    seeds = [request.seed + index for index in range(request.count)]
-    folders = [request.output / f"case_{seed:06d}" for seed in seeds]
-    missing = [(seed, folder) for seed, folder in zip(seeds, folders, strict=True) if not _is_complete(folder)]
-    done = request.count - len(missing)
+    jobs = _list_jobs(request)
+    missing = [job for job in jobs if not job.is_complete]
+    done = len(jobs) - len(missing)
     if progress:
-        progress(done, request.count, "phantoms")
+        progress(done, len(jobs), "phantoms")
     if request.jobs > 1 and len(missing) > 1:
         with ProcessPoolExecutor(request.jobs) as pool:
-            jobs = [pool.submit(_write_case, request, seed, folder) for seed, folder in missing]
-            for job in as_completed(jobs):
-                job.result()
+            for running in as_completed([pool.submit(_write_case, request, job) for job in missing]):
+                running.result()
                 done += 1
                 if progress:
-                    progress(done, request.count, "phantoms")
+                    progress(done, len(jobs), "phantoms")
     else:
-        for seed, folder in missing:
-            _write_case(request, seed, folder)
+        for job in missing:
+            _write_case(request, job)
             done += 1
             if progress:
-                progress(done, request.count, "phantoms")
+                progress(done, len(jobs), "phantoms")
+    folders = [job.folder for job in jobs]
     _write_tables(request, folders)
     return folders
+
+
+def _list_jobs(request: PhantomRequest) -> list[_Job]:
+    """The cases, person by person."""
+    jobs = []
+    for seed in range(request.seed, request.seed + request.count):
+        for level in request.levels:
+            ending = f"_{level.lower().replace('-', '_')}" if level else ""
+            jobs.append(_Job(seed, level, request.output / f"case_{seed:06d}{ending}"))
+    return jobs
 
 
 def _claim(request: PhantomRequest) -> None:
@@ -162,12 +203,9 @@ def _claim(request: PhantomRequest) -> None:
         temporary.write_text(json.dumps(request.identity, indent=1))
 
 
-def _is_complete(folder: Path) -> bool:
-    return (folder / "truth.json").is_file()
-
-
-def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
+def _write_case(request: PhantomRequest, job: _Job) -> None:
     """One case; ``truth.json`` comes last and marks it complete."""
+    seed, folder = job.seed, job.folder
     folder.mkdir(parents=True, exist_ok=True)
     if request.recipe == "training":
         hu, labels, affine = make_ideal_thorax(seed, spread=2.0 if seed % 2 else 1.0)
@@ -176,7 +214,7 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         write_label_map(folder / "labels.nii", LabelMap(labels, grid, read_label_schema()))
         truth: dict[str, Any] = {"seed": seed}
     else:
-        case = _make_case(request, seed)
+        case = _make_case(request, job)
         if request.image_format == "dicom":
             from myotome.io.dicom_series import write_dicom_series
 
@@ -189,8 +227,8 @@ def _write_case(request: PhantomRequest, seed: int, folder: Path) -> None:
         temporary.write_text(json.dumps(truth, indent=1))
 
 
-def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase | AbdomenCase | BoneCase:
-    acquired = request.recipe == "acquired"
+def _make_case(request: PhantomRequest, job: _Job) -> _Case:
+    acquired, seed = request.recipe == "acquired", job.seed
     if request.anatomy == "thorax":
         return make_thorax(seed, make_scan(seed) if acquired else Scan())
     if request.anatomy == "abdomen":
@@ -199,8 +237,19 @@ def _make_case(request: PhantomRequest, seed: int) -> ThoraxCase | ShoulderCase 
     if request.anatomy == "bone":
         scan = make_bone_scan(seed) if acquired else BoneScan()
         return make_bone(seed, replace(scan, qct_phantom=request.qct_phantom))
+    if request.anatomy == "lumbar":
+        return make_lumbar(seed, _plan_lumbar(request, job))
     scan = make_shoulder_scan(seed, request.slices) if acquired else ShoulderScan(slices=request.slices)
     return make_shoulder(seed, scan, None if request.grades is None else request.grades[seed - request.seed])
+
+
+def _plan_lumbar(request: PhantomRequest, job: _Job) -> LumbarScan:
+    """How one case of a lumbar spine is scanned."""
+    if job.level is None:
+        return make_lumbar_scan(job.seed) if request.recipe == "acquired" else LumbarScan()
+    if request.recipe == "acquired":
+        return make_lumbar_scan(job.seed, "axial", job.level, request.slices)
+    return LumbarScan(plane="axial", level=job.level, slices=request.slices, spacing_mm=0.6875, matrix=320)
 
 
 def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
@@ -220,7 +269,10 @@ def _write_tables(request: PhantomRequest, folders: list[Path]) -> None:
         entries = [{**entry, **_name_levels(request, row)} for entry, row in zip(entries, rows, strict=True)]
     if request.anatomy == "bone":
         entries = [{**entry, **_name_bone(row)} for entry, row in zip(entries, rows, strict=True)]
-    held_out = int(np.ceil(_VALIDATION_SHARE * len(entries))) if len(entries) > 1 else 0
+    if request.anatomy == "lumbar":
+        named = ("case", "patient", "level")
+        entries = [{**entry, **{name: row[name] for name in named}} for entry, row in zip(entries, rows, strict=True)]
+    held_out = int(np.ceil(_VALIDATION_SHARE * request.count)) * len(request.levels) if request.count > 1 else 0
     datalist = {"training": entries[: len(entries) - held_out], "validation": entries[len(entries) - held_out :]}
     with atomic_path(request.output / "datalist.json") as temporary:
         temporary.write_text(json.dumps(datalist, indent=1))

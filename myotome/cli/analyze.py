@@ -67,7 +67,7 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurements as JSON, and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
-    """Segment a scan by a bundle and measure what it finds: muscles on chest CT, muscle at L3, the supraspinatus.
+    """Segment a scan by a bundle and measure what it finds: muscles, the supraspinatus, lumbar discs.
 
     The bundle decides what is read and measured; `myotome info` lists those that are here. A bundle with a classifier
     also grades, and its report shows what the grade was made of.
@@ -85,6 +85,8 @@ def analyze(
     Example: myotome analyze shoulder_mr/ --bundle supraspinatus_mri_classification -o result
 
     Example: myotome analyze abdomen_ct/ --bundle l3_muscle_ct_segmentation --average --height-m 1.72 -o result
+
+    Example: myotome analyze spine_mr/ --bundle lumbar_disc_mri_segmentation -o result
     """
     from myotome.resources import bundle_root
 

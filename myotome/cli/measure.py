@@ -50,7 +50,8 @@ def measure(
     Labels of respiratory_muscle_ct: 1 pectoralis, 2 erector spinae, 3 intercostal, 4 other muscle; of
     supraspinatus_mri, drawn in one slice: 1 supraspinatus, 2 rest of the supraspinous fossa, 3 scapular spine,
     4 coracoid process; of l3_muscle_ct, drawn in one slice or a few: 1 skeletal muscle, 2 subcutaneous fat,
-    3 visceral fat, 4 intermuscular fat. With -o the same files are left as analyze leaves.
+    3 visceral fat, 4 intermuscular fat; of lumbar_disc_mr: 1 to 5 the discs from L1-L2 to L5-S1, 6 a disc of unknown
+    level, as in axial slices. With -o the same files are left as analyze leaves.
 
     Of labels at L3 every labelled slice is measured and the mean given, unless --slice or --vertebrae says which one
     is L3; --average takes its two neighbours as well.
@@ -60,6 +61,8 @@ def measure(
     Example: myotome measure shoulder_mr/ labels.nii.gz --bundle supraspinatus_mri_classification -o measured
 
     Example: myotome measure abdomen_ct/ labels.nii.gz --schema l3_muscle_ct --slice 47 --sex F --height-m 1.68
+
+    Example: myotome measure spine_mr/ labels.nii.gz --schema lumbar_disc_mr -o measured
     """
     from myotome.io import read_label_map, read_volume
     from myotome.io.tables import write_measurements_json

@@ -19,8 +19,10 @@ __all__ = [
     "ImageFormat",
     "Recipe",
     "ScanRecipe",
+    "ViewPlane",
     "abdomen",
     "bone",
+    "lumbar",
     "phantom",
     "shoulder",
     "thorax",
@@ -38,7 +40,7 @@ class Recipe(StrEnum):
 
 
 class ScanRecipe(StrEnum):
-    """How the drawn shoulder, abdomen or spine is scanned."""
+    """How the drawn shoulder, abdomen, chest or lumbar spine is scanned."""
 
     acquired = "acquired"
     clinical = "clinical"
@@ -57,6 +59,13 @@ class CalibrationPhantom(StrEnum):
     none = "none"
     k2hpo4 = "k2hpo4"
     ha = "ha"
+
+
+class ViewPlane(StrEnum):
+    """How the slices of a lumbar spine lie."""
+
+    sagittal = "sagittal"
+    axial = "axial"
 
 
 class ImageFormat(StrEnum):
@@ -215,6 +224,55 @@ def bone(
     rods = None if qct_phantom == CalibrationPhantom.none else qct_phantom.value
     request = PhantomRequest(
         output, count, seed, recipe.value, image_format.value, overwrite, jobs, "bone", qct_phantom=rods
+    )
+    _write(request, quiet)
+
+
+@phantom.command()
+def lumbar(
+    output: Output,
+    count: Count = 1,
+    seed: Seed = 0,
+    plane: Annotated[
+        ViewPlane,
+        typer.Option(
+            "--plane", help="sagittal: one whole scan a person; axial: a stack through each of the three lowest discs."
+        ),
+    ] = ViewPlane.sagittal,
+    slices: Annotated[int, typer.Option("--slices", min=1, help="Slices of an axial stack.")] = 3,
+    recipe: Annotated[
+        ScanRecipe,
+        typer.Option("--recipe", help="acquired: scanners and sequences of all kinds; clinical: one plain T2 scan."),
+    ] = ScanRecipe.acquired,
+    image_format: Format = ImageFormat.nifti,
+    jobs: Jobs = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Lumbar spine MR with discs from healthy to collapsed: image, labels of the discs, and truth of each disc.
+
+    Sagittal cases label the five lumbar discs by level. Axial cases (three a person, one for each of the lowest discs)
+    have the label of a disc whose level is not known; datalist.json names the patient of each, and never divides one.
+    The same seed is the same person. A run that was stopped goes on where it was.
+
+    Example: myotome phantom lumbar -n 5 --seed 7 -o spines
+
+    Example: myotome phantom lumbar -n 5 --seed 7 --plane axial --slices 1 -o discs
+    """
+    from myotome.phantom_dataset import PhantomRequest
+
+    count_slices = slices if plane == ViewPlane.axial else 1
+    request = PhantomRequest(
+        output,
+        count,
+        seed,
+        recipe.value,
+        image_format.value,
+        overwrite,
+        jobs,
+        "lumbar",
+        count_slices,
+        plane=plane.value,
     )
     _write(request, quiet)
 

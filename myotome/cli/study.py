@@ -8,6 +8,7 @@ from myotome.cli.study_agreement import agreement
 from myotome.cli.study_fat_fraction import fat_fraction
 from myotome.cli.study_goutallier import goutallier
 from myotome.cli.study_l3_transfer import l3_transfer
+from myotome.cli.study_lumbar_disc import lumbar_disc
 from myotome.cli.study_pft import pft_correlation, pft_coverage, pft_phantoms
 from myotome.cli.study_qct_agreement import qct_agreement
 
@@ -24,5 +25,6 @@ study.command()(fat_fraction)
 study.command()(goutallier)
 study.command()(l3_transfer)
 study.command()(qct_agreement)
+study.command()(lumbar_disc)
 study.command()(pft_phantoms)
 study.command()(pft_coverage)

@@ -18,13 +18,15 @@ from torch import nn
 from myotome.errors import BundleError, InputError, MyotomeError
 from myotome.geometry import Volume
 from myotome.inference.bone_slices import BoneInferer
+from myotome.inference.disc_tracks import SliceDisc
+from myotome.inference.discs import DiscInferer
 from myotome.inference.engines import Agreement, EngineError, open_engine
 from myotome.inference.l3_slices import L3Inferer
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.inference.slices import SliceInferer
 from myotome.inference.volumes import VolumeInferer
 from myotome.inference.y_views import YViewInferer
-from myotome.measurement import Grading, Level
+from myotome.measurement import Grading, Instance, Level
 from myotome.networks import read_weights
 from myotome.resources import bundle_root, read_metadata, require_matching_weights
 from myotome.structures import LabelMap, LabelSchema, read_label_schema
@@ -210,6 +212,37 @@ class BundleSegmenter:
         """
         return self._inferer.locate(volume, label_map) if isinstance(self._inferer, L3Inferer) else None
 
+    def find_instances(self, volume: Volume, label_map: LabelMap) -> tuple[Instance, ...]:
+        """The objects of a label map, as they were found when this volume was segmented last.
+
+        Parameters
+        ----------
+        label_map : the bundle's own, or one that a reader has corrected: an object that is no longer labelled in its
+            box is left out
+
+        Returns
+        -------
+        tuple of Instance
+            Empty for a bundle that detects no objects.
+        """
+        return self._inferer.find_instances(volume, label_map) if isinstance(self._inferer, DiscInferer) else ()
+
+    def detect_slices(self, volume: Volume, least_score: float = 0.05) -> tuple[SliceDisc, ...]:
+        """What is found in each slice by itself, unsure ones too: what average precision is computed from.
+
+        Parameters
+        ----------
+        least_score : 0 to 1
+
+        Raises
+        ------
+        BundleError
+            When the bundle detects no objects.
+        """
+        if not isinstance(self._inferer, DiscInferer):
+            raise BundleError(f"the bundle '{self.bundle}' detects no objects: call segment.")
+        return tuple(self._inferer.detect(volume.array, volume.grid.affine, self._network, least_score))
+
     def iter_probabilities(self, volume: Volume, slices: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """What the network says of evenly spread slices, one at a time: how sure it is, without a volume of it.
 
@@ -228,7 +261,7 @@ class BundleSegmenter:
             When the bundle is run by another inferer than :class:`SliceInferer`: one of windows, or the reference
             pipeline that engine ``"eager"`` stands for.
         """
-        if not isinstance(self._inferer, SliceInferer | YViewInferer | L3Inferer):
+        if not isinstance(self._inferer, SliceInferer | YViewInferer | L3Inferer | DiscInferer):
             raise BundleError(
                 f"the bundle '{self.bundle}' gives no probabilities slice by slice as it is run here "
                 f"({type(self._inferer).__name__}): take another engine, or a strategy that needs none."

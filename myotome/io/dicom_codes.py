@@ -82,6 +82,13 @@ _PRIVATE = {
     "below_youden": ("BELOW_YOUDEN", "Below the cut-off of the training (1 yes, 0 no)"),
     "height_loss": ("HEIGHT_LOSS", "Height loss of the vertebral body"),
     "effective_energy": ("EFFECTIVE_ENERGY", "Effective energy of the scan"),
+    "ap_diameter": ("AP_DIAMETER", "Anteroposterior diameter"),
+    "transverse_diameter": ("TRANSV_DIAMETER", "Transverse diameter"),
+    "disc_height": ("DISC_HEIGHT", "Disc height, mean of anterior and posterior (Dabbs)"),
+    "disc_height_index": ("DISC_HEIGHT_IDX", "Disc height index (Farfan)"),
+    "signal_per_csf": ("SIGNAL_PER_CSF", "Signal per signal of cerebrospinal fluid"),
+    "disc_slice": ("DISC_SLICE", "Index of the slice that was measured, from 0"),
+    "detection_score": ("DETECTION_SCORE", "Score of the detector"),
 }
 _PUBLIC = {
     "volume": _VOLUME,
@@ -113,6 +120,7 @@ _WHOLE_CONTOUR = ("WHOLE_CONTOUR", "Whole contour")
 _UNITS = {
     "mL": "milliliter",
     "cm2": "square centimeter",
+    "mm2": "square millimeter",
     "[hnsf'U]": "Hounsfield unit",
     "%": "percent",
     "mm": "millimeter",

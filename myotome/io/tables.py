@@ -11,7 +11,7 @@ from typing import Any
 
 from myotome.geometry import Volume
 from myotome.io.atomic import atomic_path
-from myotome.measurement import CaseResult, Grading, Measurement
+from myotome.measurement import CaseResult, Grading, Instance, Measurement
 
 __all__ = ["COLUMNS", "make_rows", "write_measurements_csv", "write_measurements_json"]
 
@@ -145,8 +145,17 @@ def _grading_table(grading: Grading) -> dict[str, Any]:
     }
 
 
+def _instance_table(instance: Instance) -> dict[str, Any]:
+    return {
+        "structure": instance.structure,
+        "score": _rounded(instance.score),
+        "box": [list(corner) for corner in instance.box],
+        "slice_scores": [[index, _rounded(score)] for index, score in instance.slice_scores],
+    }
+
+
 def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume) -> None:
-    """Write provenance, acquisition, flags and the rows of the long table (unknown is ``null``), a grading, a level.
+    """Write provenance, acquisition, flags and the rows of the long table (unknown is ``null``), what was found beside.
 
     Raises
     ------
@@ -166,6 +175,8 @@ def write_measurements_json(path: Path | str, result: CaseResult, volume: Volume
     if result.level is not None:
         document["level"] = asdict(result.level) | {"z_mm": _rounded(result.level.z_mm)}
         document["subject"] = asdict(result.subject)
+    if result.instances:
+        document["instances"] = [_instance_table(instance) for instance in result.instances]
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_path(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,20 @@
 """Agreement between a reference and a prediction. Distances are in mm on the original grid."""
 
-from myotome.metrics.overlap import compute_dice, compute_f1, compute_generalized_dice
+from myotome.metrics.instances import (
+    DetectionTable,
+    Matching,
+    ObjectSet,
+    match_objects,
+    tabulate_detections,
+    weigh_average_precision,
+)
+from myotome.metrics.overlap import (
+    compute_dice,
+    compute_f1,
+    compute_generalized_dice,
+    compute_precision,
+    compute_recall,
+)
 from myotome.metrics.segmentation import Score, score_label_map
 from myotome.metrics.surface import (
     SurfaceDistances,
@@ -12,6 +26,9 @@ from myotome.metrics.surface import (
 )
 
 __all__ = [
+    "DetectionTable",
+    "Matching",
+    "ObjectSet",
     "Score",
     "SurfaceDistances",
     "compute_assd",
@@ -20,7 +37,12 @@ __all__ = [
     "compute_generalized_dice",
     "compute_hausdorff",
     "compute_nsd",
+    "compute_precision",
+    "compute_recall",
     "compute_rms_dta",
     "compute_surface_distances",
+    "match_objects",
     "score_label_map",
+    "tabulate_detections",
+    "weigh_average_precision",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["compute_dice", "compute_f1", "compute_generalized_dice"]
+__all__ = ["compute_dice", "compute_f1", "compute_generalized_dice", "compute_precision", "compute_recall"]
 
 
 def compute_dice(reference: np.ndarray, prediction: np.ndarray) -> float | None:
@@ -24,6 +24,17 @@ def compute_f1(reference: np.ndarray, prediction: np.ndarray) -> float | None:
     true_positive = np.count_nonzero(reference & prediction)
     wrong = np.count_nonzero(reference ^ prediction)
     return 2 * true_positive / (2 * true_positive + wrong) if true_positive + wrong else None
+
+
+def compute_precision(reference: np.ndarray, prediction: np.ndarray) -> float | None:
+    """Share of the predicted voxels that are the reference's, ``|R & P| / |P|``; ``None`` for an empty prediction."""
+    total = np.count_nonzero(prediction)
+    return np.count_nonzero(reference & prediction) / total if total else None
+
+
+def compute_recall(reference: np.ndarray, prediction: np.ndarray) -> float | None:
+    """Share of the reference's voxels that are predicted, ``|R & P| / |R|``; ``None`` for an empty reference."""
+    return compute_precision(prediction, reference)
 
 
 def compute_generalized_dice(

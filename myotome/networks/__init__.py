@@ -1,4 +1,4 @@
-"""Networks and their weights: the respiratory cascade, the supraspinatus grader, the L3 and the bone segmenters."""
+"""Networks and their weights: the respiratory cascade, the supraspinatus grader, L3, bone and discs."""
 
 from myotome.networks.bone_density import BONE_STAGES, TISSUE_OF_LABEL, TISSUES, BoneDensitySegmenter
 from myotome.networks.cascade import STAGES, CascadeStage, RespiratoryCascade
@@ -12,6 +12,15 @@ from myotome.networks.l3_muscle import (
     list_transfer,
 )
 from myotome.networks.level_network import LEVEL_CHANNELS, LevelEvidence, LevelNetwork, locate_level
+from myotome.networks.lumbar_disc import (
+    AXIAL_DISC,
+    DISC,
+    DISC_SOURCES,
+    LUMBOSACRAL_DISC,
+    LumbarDiscSegmenter,
+    copy_disc_source,
+)
+from myotome.networks.mask_rcnn import BACKBONES, LOSSES, MaskRcnn, make_mask_rcnn
 from myotome.networks.mobile_unet import MobileEncoder, MobileUNet
 from myotome.networks.pretext import PERMUTATIONS, TILES, Autoencoder, JigsawNetwork
 from myotome.networks.spine_sequence import (
@@ -36,16 +45,28 @@ from myotome.networks.supraspinatus import (
     regions_of,
     sample_squares,
 )
-from myotome.networks.weights import read_imagenet_weights, read_mobilenet_weights, read_weights, write_weights
+from myotome.networks.weights import (
+    read_coco_weights,
+    read_imagenet_weights,
+    read_mobilenet_weights,
+    read_weights,
+    write_weights,
+)
 
 __all__ = [
+    "AXIAL_DISC",
+    "BACKBONES",
     "BONE_STAGES",
     "CLASSIFIERS",
     "CROP_SIZE",
     "DEFINITION_NAMES",
+    "DISC",
+    "DISC_SOURCES",
     "GRADER_STAGES",
     "L3_STAGES",
     "LEVEL_CHANNELS",
+    "LOSSES",
+    "LUMBOSACRAL_DISC",
     "MASKS",
     "PERMUTATIONS",
     "PRETEXT_STAGES",
@@ -66,6 +87,8 @@ __all__ = [
     "L3MuscleSegmenter",
     "LevelEvidence",
     "LevelNetwork",
+    "LumbarDiscSegmenter",
+    "MaskRcnn",
     "MobileEncoder",
     "MobileUNet",
     "RespiratoryCascade",
@@ -75,10 +98,13 @@ __all__ = [
     "Transfer",
     "VggClassifier",
     "chain_loss",
+    "copy_disc_source",
     "copy_source",
     "decode_sequence",
     "list_transfer",
     "locate_level",
+    "make_mask_rcnn",
+    "read_coco_weights",
     "read_imagenet_weights",
     "read_mobilenet_weights",
     "read_weights",

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 from torchvision.models import MobileNet_V3_Large_Weights, VGG19_Weights, WeightsEnum
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from myotome.errors import BundleError
 
-__all__ = ["read_imagenet_weights", "read_mobilenet_weights", "read_weights", "write_weights"]
+__all__ = ["read_coco_weights", "read_imagenet_weights", "read_mobilenet_weights", "read_weights", "write_weights"]
 
 _MOBILENETS: dict[str, WeightsEnum] = {
     "imagenet": MobileNet_V3_Large_Weights.IMAGENET1K_V2,
@@ -89,6 +90,21 @@ def read_mobilenet_weights(source: str) -> dict[str, Any]:
         "set source to 'scratch', or to 'phantom', 'reconstruction' or 'jigsaw' with source_path at trained weights"
     )
     return _download(_MOBILENETS[source], f"the {what} weights of MobileNetV3-Large", advice)
+
+
+def read_coco_weights() -> dict[str, Any]:
+    """The state dict of torchvision's Mask R-CNN on ResNet-50, trained on COCO, downloaded once by its own means.
+
+    Raises
+    ------
+    BundleError
+        When it is not in the cache and cannot be downloaded.
+    """
+    advice = (
+        "set source to 'scratch', or to 'phantom' with source_path at a model.pt of this backbone that was trained on "
+        "phantoms"
+    )
+    return _download(MaskRCNN_ResNet50_FPN_Weights.COCO_V1, "the COCO weights of Mask R-CNN", advice)
 
 
 def _download(weights: WeightsEnum, what: str, advice: str) -> dict[str, Any]:

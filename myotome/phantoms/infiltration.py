@@ -29,15 +29,18 @@ class Infiltration:
 
 
 class Texture:
-    """Random textures of one person, smooth in plane and from section to section; they repeat after 90 mm."""
+    """Random textures of one person, smooth in plane and from section to section; they repeat after 90 mm.
 
-    def __init__(self, seed: int) -> None:
+    ``most_bend`` (1/mm) is how much streaks may curve at most; wide fields need little.
+    """
+
+    def __init__(self, seed: int, most_bend: float = 0.015) -> None:
         rng = np.random.default_rng((seed, 23))
         self._streaks = _fields(rng, (4.5, 0.8))
         self._marbling = _fields(rng, (0.8, 0.8))
         self._regions = _fields(rng, (4.0, 4.0))
         self._angle = float(rng.uniform(0, np.pi))
-        self._bend = np.float32(rng.uniform(-0.015, 0.015))
+        self._bend = np.float32(rng.uniform(-most_bend, most_bend))
 
     def section(self, lateral_mm: float) -> Pattern:
         """The textures of one section."""
@@ -67,6 +70,10 @@ class Pattern:
         readiness += np.float32(1.15 - streakiness) * self.marbling.ravel().take(place)
         readiness += np.float32(0.5) * self.regions.ravel().take(place)
         return readiness
+
+    def regions_at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """The coarse texture alone, of standard deviation 1. x, y in mm."""
+        return _look_up(self.regions, x, y)
 
 
 def infiltrate(readiness: np.ndarray, weights: np.ndarray, fat_share: float, diffuse_share: float) -> np.ndarray:

@@ -144,16 +144,27 @@ def measure_label_map(
     kind = kind_of(label_map.schema)
     kind.require_image(volume)
     label_map = in_axis_order(label_map, volume.grid)
-    grade, locate = getattr(grader or segmenter, "grade", None), getattr(segmenter, "locate", None)
-    grading = grade(volume, label_map) if grade is not None else None
     details = details or CaseDetails()
-    level = locate(volume, label_map) if details.level is None and locate is not None else details.level
+    findings = _find_out(volume, label_map, segmenter, grader, details.level)
     subject = _describe_subject(details.person, volume)
-    measurements, flags = kind.measure(volume, label_map, subject, Findings(grading, level))
+    measurements, flags = kind.measure(volume, label_map, subject, findings)
     if getattr(segmenter, "left_out", ()):
         flags = (*flags, "vertebra_not_named")
     provenance = make_provenance(volume, label_map, segmenter, Path(source).name, grader=grader)
-    return CaseResult(label_map, measurements, provenance, flags, grading, level, subject)
+    beside = findings.grading, findings.level, subject, findings.instances
+    return CaseResult(label_map, measurements, provenance, flags, *beside)
+
+
+def _find_out(
+    volume: Volume, label_map: LabelMap, segmenter: Segmenter | None, grader: Grader | None, level: Level | None
+) -> Findings:
+    """What those who can say it say beside the labels; a level that is known is not looked for."""
+    grade = getattr(grader or segmenter, "grade", None)
+    locate, find = (getattr(segmenter, name, None) for name in ("locate", "find_instances"))
+    grading = grade(volume, label_map) if grade is not None else None
+    if level is None and locate is not None:
+        level = locate(volume, label_map)
+    return Findings(grading, level, find(volume, label_map) if find is not None else ())
 
 
 def _describe_subject(person: Subject, volume: Volume) -> Subject:

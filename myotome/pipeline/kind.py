@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from myotome.geometry import Volume
-from myotome.measurement import CaseResult, Grading, Level, Measurement, Subject
+from myotome.measurement import CaseResult, Grading, Instance, Level, Measurement, Subject
 from myotome.structures import LabelMap
 
 __all__ = ["CaseKind", "Findings", "Subject"]
@@ -19,10 +19,11 @@ Page = Callable[[Path, Volume, CaseResult, Path | None], None]
 
 @dataclass(frozen=True)
 class Findings:
-    """What a segmenter says of a case beside its label map: a grading, and which slice is the level it labelled."""
+    """What a segmenter says of a case beside its label map: a grading, the slice of its level, the objects it found."""
 
     grading: Grading | None = None
     level: Level | None = None
+    instances: tuple[Instance, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from myotome.errors import InputError
 from myotome.pipeline.bone_density import BONE_DENSITY
 from myotome.pipeline.kind import CaseKind
 from myotome.pipeline.l3_muscle import L3_MUSCLE
+from myotome.pipeline.lumbar_disc import LUMBAR_DISC
 from myotome.pipeline.respiratory import RESPIRATORY
 from myotome.pipeline.supraspinatus import SUPRASPINATUS
 from myotome.structures import LabelSchema
 
 __all__ = ["KINDS", "kind_of"]
 
-KINDS = (RESPIRATORY, SUPRASPINATUS, L3_MUSCLE, BONE_DENSITY)
+KINDS = (RESPIRATORY, SUPRASPINATUS, L3_MUSCLE, BONE_DENSITY, LUMBAR_DISC)
 
 
 def kind_of(schema: LabelSchema | str) -> CaseKind:

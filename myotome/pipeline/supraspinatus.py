@@ -11,14 +11,13 @@ from myotome.errors import InputError
 from myotome.geometry import Volume
 from myotome.measurement import Measurement
 from myotome.pipeline.kind import CaseKind, Findings, Subject
+from myotome.pipeline.magnetic_resonance import refuse_other_parts, require_mr
 from myotome.report.shoulder import write_shoulder_overview, write_shoulder_thumbnail
 from myotome.report.shoulder_page import write_shoulder_report
 from myotome.structures import LabelMap
 
 __all__ = ["SUPRASPINATUS", "require_shoulder_mr"]
 
-_AIR_BELOW_HU = -300
-_SMALLEST_SHARE = 0.001
 # Parts of the body, as headers name them, that are no shoulder; CHEST and NECK are seen in the headers of shoulders.
 _ELSEWHERE = {"KNEE", "HIP", "ANKLE", "FOOT", "WRIST", "HAND", "ELBOW", "HEAD", "BREAST", "ABDOMEN", "PELVIS", "LEG"}
 _ELSEWHERE |= {"CSPINE", "TSPINE", "LSPINE"}
@@ -26,21 +25,8 @@ _ELSEWHERE |= {"CSPINE", "TSPINE", "LSPINE"}
 
 def require_shoulder_mr(volume: Volume) -> None:
     """Refuse an image that is not MR, is of another part of the body, or lies far from sagittal."""
-    if volume.modality != "MR":
-        raise InputError(f"the image is {volume.modality}, not MR: the supraspinatus is graded on shoulder MR.")
-    air = np.count_nonzero(volume.array < _AIR_BELOW_HU)
-    if air > _SMALLEST_SHARE * volume.array.size:
-        raise InputError(
-            f"the image has {air} voxels below {_AIR_BELOW_HU}, so it is a CT, not MR: give the shoulder's MR series."
-        )
-    if volume.array.min() == volume.array.max():
-        raise InputError(f"every voxel of the image is {volume.array.flat[0]:g}: export the series again.")
-    part = volume.acquisition.body_part
-    if part in _ELSEWHERE:
-        raise InputError(
-            f"the header says that the image is of the {part}, not of a shoulder: give the shoulder's series, or "
-            "correct its BodyPartExamined."
-        )
+    require_mr(volume, "the supraspinatus is graded on shoulder MR", "the shoulder")
+    refuse_other_parts(volume, _ELSEWHERE, "the shoulder", "a shoulder")
     tilt = compute_tilt_degrees(volume.grid)
     if tilt > SIDEWAYS_DEGREES:
         raise InputError(

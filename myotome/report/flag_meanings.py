@@ -53,6 +53,15 @@ _MEANINGS = {
     "vertebra_not_named": "A vertebral body was found whose name is not sure enough: it is not labelled, and the "
     "notes say where it is.",
     "level_not_labelled": "Another slice than that of L3 is labelled, and that one was measured.",
+    "no_disc_found": "No lumbar disc was found in this image, so nothing is measured.",
+    "level_unknown": "The lumbosacral disc was not found for sure, so the discs have no names: they are counted from "
+    "below, and the lowest need not be L5-S1.",
+    "csf_not_found": "No bright column of cerebrospinal fluid was found behind the disc, so its signal has nothing to "
+    "be compared with.",
+    "not_t2_weighted": "The image is not T2-weighted: fluid is not bright in it, so no signal relative to it is given.",
+    "coarse_across_slices": "Slices lie over 2 mm apart: what is measured across them is no finer than that.",
+    "several_cuts": "Discs are labelled in several axial slices: each cut has its own values, and the case has none.",
+    "several_parts": "The label has several parts in the slice that was measured: the largest was measured.",
     "height_implausible": "The height in the header is not plausible, so no index by height is given.",
     "no_vertebra_found": "No vertebral body was found in this image, so no bone is measured.",
     "no_whole_vertebra": "No vertebral body lies whole in the field of view, so no bone is measured.",

@@ -37,8 +37,13 @@ _NAMES = {
     "region_volume": "Volume of the region",
     "effective_energy": "Effective energy",
     "reference_density": "Reference HU",
+    "ap_diameter": "AP diameter",
+    "disc_height_index": "Disc height index",
+    "signal_per_csf": "Signal per CSF",
+    "disc_slice": "Slice that was measured",
+    "detection_score": "Score of the detector",
 }
-_UNITS = {"cm2": "cm²", "cm2/m2": "cm²/m²", "mg/cm3": "mg/cm³", "[hnsf'U]": "HU", "1": ""}
+_UNITS = {"cm2": "cm²", "mm2": "mm²", "cm2/m2": "cm²/m²", "mg/cm3": "mg/cm³", "[hnsf'U]": "HU", "1": ""}
 
 
 def name_measure(row: Measurement) -> str:

@@ -8,6 +8,8 @@ from myotome.training.checkpoint import (
     TrainingProgress,
     copy_fitting_weights,
 )
+from myotome.training.disc_table import DiscTable
+from myotome.training.discs import DetectionLoss, DiscBatch, make_disc_targets, start_discs
 from myotome.training.early_stopping import EarlyStopping
 from myotome.training.evaluation import CaseScores, MaskedBatch
 from myotome.training.grade_learning import FitTemperature, GradeKappa, GradeLoss
@@ -43,6 +45,9 @@ __all__ = [
     "CaseScores",
     "CropBatch",
     "CropSource",
+    "DetectionLoss",
+    "DiscBatch",
+    "DiscTable",
     "EarlyStopping",
     "FitTemperature",
     "GradeKappa",
@@ -84,12 +89,14 @@ __all__ = [
     "can_train",
     "copy_fitting_weights",
     "list_images",
+    "make_disc_targets",
     "make_permutations",
     "read_datalist",
     "read_teacher",
     "require_known_overrides",
     "soft_dice_loss",
     "start_bone",
+    "start_discs",
     "start_grader",
     "start_l3",
     "start_stage",

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from myotome.errors import InputError
 from myotome.training.plane_cache import describe_files, keep
-from myotome.transforms import WorkingPlane, fit_spacing_mm
+from myotome.transforms import WorkingPlane, find_view, fit_spacing_mm
 
 __all__ = ["UNGRADED", "PlaneDataset", "PlaneSampling", "Planes"]
 
@@ -28,17 +28,20 @@ UNGRADED = -1
 class PlaneSampling:
     """How slices are read and drawn.
 
-    Slices lie on a square of ``size`` pixels of ``spacing_mm``, turned as ``view`` says and scaled by ``window_hu``
-    (see :class:`myotome.transforms.WorkingPlane`). With ``whole_body`` the spacing grows until the square shows all of
-    the body. A grade is drawn in proportion to its number of cases to the power of ``1 - balance``: 0 as they are, 1
-    all grades alike; the sample's ``weight`` makes up for it. ``empty_share`` of the samples show an unlabelled slice
-    of a volume, one of ``empty_slices`` that are at least ``empty_mm`` from the labelled one; where there are none, a
-    labelled one. Of an image without a label file, ``slices_per_image`` evenly spread slices are taken, all alike.
-    Label ``ignored`` is kept where nothing was annotated. What was read is kept in ``cache_dir``.
+    Slices lie on a square of ``size`` pixels of ``spacing_mm``, turned as ``view`` says (``own``: as the image's slices
+    lie) and scaled by ``window_hu`` (see :class:`myotome.transforms.WorkingPlane`). With ``whole_body`` the spacing
+    grows until the square shows all of the body. Of an image the slice with most labelled pixels is taken, or so many
+    ``labelled_slices``, evenly spread among those that have any. A grade is drawn in proportion to its number of cases
+    to the power of ``1 - balance``: 0 as they are, 1 all grades alike; the sample's ``weight`` makes up for it.
+    ``empty_share`` of the samples show an unlabelled slice of a volume, one of ``empty_slices`` that are at least
+    ``empty_mm`` from those taken; where there are none, a labelled one. Of an image without a label file,
+    ``slices_per_image`` evenly spread slices are taken, all alike. Label ``ignored`` is kept where nothing was
+    annotated. What was read is kept in ``cache_dir``.
 
-    With ``spanned`` labels, so many slices are taken of a labelled image, too: from the lowest to the highest one that
-    shows such a label. ``merged`` gives the class of each label of the file, from 0 on; without it they are the
-    classes, 0 to 4. With ``neighbour_mm`` an image has three channels: a slice between those so far below and above it.
+    With ``spanned`` labels, ``slices_per_image`` are taken of a labelled image, too: from the lowest to the highest
+    slice that shows such a label. ``merged`` gives the class of each label of the file, from 0 on; without it they are
+    the classes, 0 to 4. With ``neighbour_mm`` an image has three channels: a slice between those so far below and
+    above.
     """
 
     spacing_mm: float = 0.6
@@ -56,11 +59,12 @@ class PlaneSampling:
     spanned: tuple[int, ...] = ()
     merged: tuple[int, ...] = (0, 1, 2, 3, 4)
     neighbour_mm: float | None = None
+    labelled_slices: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """Slices in memory: ``image`` (N, H, W) float16, ``label`` (N, H, W) uint8, ``grade`` and ``empty`` (N,).
+    """Slices in memory: ``image`` (N, H, W) float16, ``label`` (N, H, W) uint8, the others (N,).
 
     With neighbours the images are (N, 3, H, W).
     """
@@ -69,10 +73,11 @@ class Planes:
     label: Tensor
     grade: Tensor
     empty: Tensor
+    axial: Tensor
 
 
 class PlaneDataset(Dataset):
-    """Samples ``{"image": (1, H, W) float32, "label": (1, H, W) uint8, "grade", "weight", "seed"}``.
+    """Samples ``{"image": (1, H, W) float32, "label": (1, H, W) uint8, "grade", "weight", "axial", "seed"}``.
 
     With neighbours the image is (3, H, W). Sample ``index`` depends on ``seed`` and ``index`` alone, so a resumed run
     sees what it would have seen. ``seed`` of a sample is for what is drawn later, batch by batch. A row without a grade
@@ -82,7 +87,7 @@ class PlaneDataset(Dataset):
     ----------
     data : rows with the path ``image`` and, for all but pretext tasks, ``label``; optionally ``grade``, 0 to 4, and
         ``slice``, the index of the slice to take, where it is not the one with most labelled pixels.
-    length : number of samples; ``None``: every labelled slice once, in order.
+    length : number of samples; ``None``: every slice that is taken once, in order.
     sampling : how slices are read and drawn.
     prepare : called once with the :class:`Planes`; gives further tensors, one row per slice, by name. Those named
         ``label`` take the place of the labels.
@@ -115,9 +120,9 @@ class PlaneDataset(Dataset):
     def __len__(self) -> int:
         if self.length is not None:
             return max(0, self.length - self.start)
-        spread = bool(self.sampling.spanned) or any("label" not in row for row in self.data)
-        several = self.sampling.slices_per_image > 1 and spread
-        return len(self._load()[0].image) if several else len(self.data)
+        several = self.sampling.slices_per_image, self.sampling.labelled_slices
+        most = max(several["label" in row and not self.sampling.spanned] for row in self.data)
+        return len(self._load()[0].image) if most > 1 else len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         planes, further, chances, weights = self._load()
@@ -130,6 +135,7 @@ class PlaneDataset(Dataset):
             "label": planes.label[row, None],
             "grade": planes.grade[row],
             "weight": torch.tensor(weights[row], dtype=torch.float32),
+            "axial": planes.axial[row],
             "seed": torch.tensor(int(rng.integers(2**62))),
         }
         given = {name: values[row] for name, values in further.items()}
@@ -154,7 +160,7 @@ def _read_planes(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling, wit
 
 
 def _read_all(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling) -> dict[str, Tensor]:
-    images, labels, grades, empty = [], [], [], []
+    images, labels, grades, empty, axial = [], [], [], [], []
     for row in data:
         image, label, plane = _read_pair(row, sampling)
         shown, others = _choose_slices(row, label, plane, sampling)
@@ -164,10 +170,12 @@ def _read_all(data: Sequence[Mapping[str, Any]], sampling: PlaneSampling) -> dic
             labels.append(plane.resample_labels(classes, max(sampling.merged) + 1, sampling.ignored))
             grades.append(int(row.get("grade", UNGRADED)) if index in shown else UNGRADED)
             empty.append(index not in shown)
+            axial.append(plane.view == "axial")
     if not images:
         raise InputError("no image of the data list shows one of the labels that are learned: check its label files.")
     image, label = (torch.from_numpy(np.stack(arrays)) for arrays in (images, labels))
-    return {"image": image, "label": label, "grade": torch.tensor(grades), "empty": torch.tensor(empty)}
+    told = {"grade": grades, "empty": empty, "axial": axial}
+    return {"image": image, "label": label, **{name: torch.tensor(values) for name, values in told.items()}}
 
 
 def _take_image(image: np.ndarray, index: int, plane: WorkingPlane, sampling: PlaneSampling) -> np.ndarray:
@@ -195,13 +203,14 @@ def _read_pair(row: Mapping[str, Any], sampling: PlaneSampling) -> tuple[np.ndar
     spacing_mm = sampling.spacing_mm
     if sampling.whole_body:
         spacing_mm = fit_spacing_mm(image, affine, spacing_mm, sampling.size)
-    return image, label, WorkingPlane(image.shape, affine, spacing_mm, sampling.size, sampling.view, sampling.window_hu)
+    view = find_view(image.shape, affine) if sampling.view == "own" else sampling.view
+    return image, label, WorkingPlane(image.shape, affine, spacing_mm, sampling.size, view, sampling.window_hu)
 
 
 def _choose_slices(
     row: Mapping[str, Any], label: np.ndarray, plane: WorkingPlane, sampling: PlaneSampling
 ) -> tuple[list[int], list[int]]:
-    """The slice that is named, or has most labelled pixels, and evenly spread ones that are far enough from it."""
+    """The slices that are named, or have labelled pixels, and evenly spread ones that are far enough from them."""
     if "label" not in row:
         return _spread(np.arange(plane.slice_count), sampling.slices_per_image), []
     others = tuple(axis for axis in range(3) if axis != plane.slice_axis)
@@ -210,11 +219,14 @@ def _choose_slices(
         if not showing.size:
             return [], []
         return _spread(np.arange(showing[0], showing[-1] + 1), sampling.slices_per_image), []
-    shown = int(row.get("slice", np.count_nonzero(label, axis=others).argmax()))
-    if not sampling.empty_share or not label.any():
-        return [shown], []
-    apart = np.abs(np.arange(plane.slice_count) - shown) * plane.slice_spacing_mm
-    return [shown], _spread(np.flatnonzero(apart >= sampling.empty_mm), sampling.empty_slices)
+    labelled = np.count_nonzero(label, axis=others)
+    shown = [int(row.get("slice", labelled.argmax()))]
+    if sampling.labelled_slices > 1 and "slice" not in row and labelled.any():
+        shown = _spread(np.flatnonzero(labelled), sampling.labelled_slices)
+    if not sampling.empty_share or not labelled.any():
+        return shown, []
+    apart = np.abs(np.arange(plane.slice_count)[:, None] - shown).min(axis=1) * plane.slice_spacing_mm
+    return shown, _spread(np.flatnonzero((apart >= sampling.empty_mm) & (labelled == 0)), sampling.empty_slices)
 
 
 def _spread(indices: np.ndarray, count: int) -> list[int]:

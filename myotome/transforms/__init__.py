@@ -32,6 +32,7 @@ from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_gen
 from myotome.transforms.planes import (
     VIEWS,
     WorkingPlane,
+    find_view,
     fit_spacing_mm,
     keep_largest_pieces,
     scale_to_percentiles,
@@ -70,6 +71,7 @@ __all__ = [
     "find_body",
     "find_body_box",
     "find_neighbours",
+    "find_view",
     "fit_spacing_mm",
     "in_plane_size",
     "keep_largest_pieces",

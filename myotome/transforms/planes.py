@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import label as label_components
 
+from myotome.biomarkers.lumbar_disc import find_plane
 from myotome.errors import GeometryError
 from myotome.geometry import Grid
 from myotome.transforms.grids import find_body_box, neighbour_step
@@ -14,6 +15,7 @@ from myotome.transforms.grids import find_body_box, neighbour_step
 __all__ = [
     "VIEWS",
     "WorkingPlane",
+    "find_view",
     "fit_spacing_mm",
     "keep_largest_pieces",
     "make_resampling",
@@ -43,6 +45,7 @@ class WorkingPlane:
 
     Attributes
     ----------
+    view : str
     slice_axis : int
         See :meth:`myotome.geometry.Grid.slice_axis`.
     slice_count : int
@@ -72,6 +75,7 @@ class WorkingPlane:
         if view not in _TURNED:
             raise GeometryError(f"there is no view '{view}': choose one of {', '.join(VIEWS)}.")
         self.shape, self.spacing_mm, self.size, self.window_hu = tuple(shape), spacing_mm, size, window_hu
+        self.view = view
         across, (down, along) = _TURNED[view]
         self.slice_axis = Grid(tuple(shape), affine).slice_axis(across)
         self.ascending = bool(affine[3 - down - along][self.slice_axis] > 0)
@@ -149,6 +153,20 @@ class WorkingPlane:
     def restore_labels(self, probabilities: np.ndarray) -> np.ndarray:
         """(rows, columns) uint8 labels of (C, size, size) probabilities; 0 outside the square."""
         return self.restore(probabilities).argmax(axis=0).astype(np.uint8)
+
+
+def find_view(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    """Which of ``VIEWS`` an image's slices have; an image with equal spacings is taken as sagittal.
+
+    Raises
+    ------
+    GeometryError
+        When they are coronal.
+    """
+    view = find_plane(Grid(tuple(shape), affine))
+    if view is None:
+        raise GeometryError("the slices are coronal: give the sagittal or the axial series.")
+    return view
 
 
 def scale_to_percentiles(plane: np.ndarray, low: float = 1.0, high: float = 99.0) -> np.ndarray:

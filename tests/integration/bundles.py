@@ -34,7 +34,7 @@ def copy_bundle(name: str, folder: Path, weights: Path | None = None) -> Path:
     if weights is not None:
         shutil.copyfile(weights, bundle / "models" / "model.pt")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    metadata.pop("weights_sha256")
+    metadata.pop("weights_sha256", None)  # a bundle that has not been trained names none
     (bundle / "configs" / "metadata.json").write_text(json.dumps(metadata))
     return bundle
 

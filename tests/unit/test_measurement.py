@@ -5,7 +5,7 @@ import math
 import pytest
 
 from myotome.errors import InputError
-from myotome.measurement import Level, Measurement, Provenance, Subject
+from myotome.measurement import Instance, Level, Measurement, Provenance, Subject
 
 
 def test_a_missing_value_says_why():
@@ -53,3 +53,22 @@ def test_a_sex_is_one_of_two_or_unknown():
     assert Subject(1.7).sex is None
     with pytest.raises(InputError, match="'O' is not M or F"):
         Subject(1.7, "O")
+
+
+def test_an_instance_is_a_box_with_a_score():
+    one = Instance("disc_l5_s1", 0.75, ((0, 10, 20), (2, 14, 30)), ((0, 0.7), (1, 0.8)))
+    assert one.region == (slice(0, 2), slice(10, 14), slice(20, 30))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((1.2, ((0, 0, 0), (1, 1, 1))), "lies between 0 and 1"),
+        ((0.5, ((0, 0, 0), (1, 1, 1)), ((0, -0.1),)), "lies between 0 and 1"),
+        ((0.5, ((0, 3, 0), (1, 3, 1))), "holds no voxel"),
+        ((0.5, ((-1, 0, 0), (1, 1, 1))), "holds no voxel"),
+    ],
+)
+def test_an_instance_without_a_box_or_a_share_is_refused(values, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Instance("disc_l5_s1", *values)

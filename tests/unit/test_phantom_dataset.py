@@ -15,6 +15,7 @@ from myotome.io import read_label_map, read_volume
 from myotome.phantom_dataset import PhantomRequest, write_phantoms
 from myotome.phantoms.abdomen import AbdomenScan
 from myotome.phantoms.bone import BoneScan
+from myotome.phantoms.lumbar import LumbarScan
 from myotome.phantoms.thorax import Scan
 from myotome.structures import read_label_schema
 
@@ -174,6 +175,52 @@ def test_bone_phantoms_carry_their_density_into_the_data_list(tmp_path, monkeypa
         write_phantoms(PhantomRequest(tmp_path / "chests", 2, 3, anatomy="bone"))
 
 
+SMALL_SPINE = LumbarScan(matrix=96, spacing_mm=2.4, slices=3)
+
+
+def test_a_lumbar_spine_has_its_discs_in_the_truth_and_its_patient_in_the_data_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_dataset, "make_lumbar_scan", lambda seed: SMALL_SPINE)
+    folders = write_phantoms(PhantomRequest(tmp_path / "spines", 2, 5, anatomy="lumbar"))
+    table = json.loads((tmp_path / "spines" / "datalist.json").read_text())
+    rows = table["training"] + table["validation"]
+    assert [row["patient"] for row in rows] == ["PHANTOM-000005", "PHANTOM-000006"]
+    for folder in folders:
+        labels = read_label_map(folder / "labels.nii.gz", read_label_schema("lumbar_disc_mr"))
+        assert read_volume(folder / "image.nii.gz", modality="MR").grid.same_as(labels.grid)
+        assert set(np.unique(labels.array)) == {0, 1, 2, 3, 4, 5}
+        discs = json.loads((folder / "truth.json").read_text())["discs"]
+        assert list(discs) == ["L1-L2", "L2-L3", "L3-L4", "L4-L5", "L5-S1"]
+        assert all(1 <= disc["pfirrmann"] <= 5 and disc["area_mm2"] > 50 for disc in discs.values())
+
+
+def test_axial_discs_of_one_person_stay_on_one_side_of_the_data_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        phantom_dataset,
+        "make_lumbar_scan",
+        lambda seed, plane, level, slices: replace(SMALL_SPINE, plane=plane, level=level, slices=slices),
+    )
+    request = PhantomRequest(tmp_path / "discs", 3, anatomy="lumbar", plane="axial", slices=1)
+    folders = write_phantoms(request)
+    assert [folder.name for folder in folders[:3]] == [f"case_000000_{level}" for level in ("l3_l4", "l4_l5", "l5_s1")]
+    table = json.loads((tmp_path / "discs" / "datalist.json").read_text())
+    training, validation = ({row["patient"] for row in table[part]} for part in ("training", "validation"))
+    assert (len(table["training"]), len(table["validation"])) == (6, 3)
+    assert not training & validation
+    assert [row["level"] for row in table["validation"]] == ["L3-L4", "L4-L5", "L5-S1"]
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_phantoms(PhantomRequest(tmp_path / "discs", 3, anatomy="lumbar"))
+
+
+def test_a_lumbar_spine_reads_back_from_dicom_as_the_same_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom_dataset, "make_lumbar_scan", lambda seed: SMALL_SPINE)
+    (nifti,) = write_phantoms(PhantomRequest(tmp_path / "nifti", anatomy="lumbar"))
+    (dicom,) = write_phantoms(PhantomRequest(tmp_path / "dicom", anatomy="lumbar", image_format="dicom"))
+    there = read_volume(nifti / "image.nii.gz", modality="MR")
+    here = read_volume(dicom / "dicom", modality="MR", across="LR")
+    assert here.grid.same_as(there.grid)
+    assert np.array_equal(here.array, there.array)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -195,6 +242,12 @@ def test_bone_phantoms_carry_their_density_into_the_data_list(tmp_path, monkeypa
         {"anatomy": "bone", "recipe": "training"},
         {"anatomy": "bone", "qct_phantom": "wax"},
         {"anatomy": "abdomen", "qct_phantom": "ha"},
+        {"plane": "axial"},
+        {"anatomy": "lumbar", "plane": "coronal"},
+        {"anatomy": "lumbar", "slices": 3},
+        {"anatomy": "lumbar", "plane": "axial", "slices": 0},
+        {"anatomy": "lumbar", "recipe": "training"},
+        {"anatomy": "lumbar", "grades": (1,)},
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(tmp_path, wrong):

@@ -31,6 +31,28 @@ def test_the_l3_schema_is_numbered_as_hand_drawn_slices_are():
     assert not any(structure.sided for structure in schema.structures)
 
 
+def test_the_disc_schema_counts_down_the_spine_and_has_a_disc_of_unknown_level():
+    schema = read_label_schema("lumbar_disc_mr")
+    assert schema.channel_def() == {
+        "0": "background",
+        "1": "disc_l1_l2",
+        "2": "disc_l2_l3",
+        "3": "disc_l3_l4",
+        "4": "disc_l4_l5",
+        "5": "disc_l5_s1",
+        "6": "intervertebral_disc",
+    }
+    assert [structure.code.value for structure in schema.structures] == [
+        "80064006",
+        "67459009",
+        "62551000",
+        "84020006",
+        "715056000",
+        "360499006",
+    ]
+    assert not any(structure.sided for structure in schema.structures)
+
+
 def test_a_structure_carries_its_dicom_code_and_its_parts():
     schema = read_label_schema()
     assert schema["erector_spinae"].code.value == "44947003"

@@ -11,7 +11,9 @@ import numpy as np
 from myotome.geometry import Acquisition, Grid, Volume
 from myotome.phantoms.canvas import Canvas
 from myotome.phantoms.infiltration import Texture
-from myotome.phantoms.shoulder.acquisition import ShoulderScan, acquire, make_sensitivity, make_shoulder_scan
+from myotome.phantoms.mr_scan import acquire
+from myotome.phantoms.mr_signals import compute_signals
+from myotome.phantoms.shoulder.acquisition import ShoulderScan, make_sensitivity, make_shoulder_scan
 from myotome.phantoms.shoulder.anatomy import ShoulderAnatomy
 from myotome.phantoms.shoulder.drawing import Section, draw_scapula
 from myotome.phantoms.shoulder.goutallier import FAT_RANGES_PERCENT, GRADE_COUNTS, grade_from_fat
@@ -19,7 +21,7 @@ from myotome.phantoms.shoulder.painting import Painting
 from myotome.phantoms.shoulder.person import ShoulderPerson, make_shoulder_person
 from myotome.phantoms.shoulder.rater import rate
 from myotome.phantoms.shoulder.surroundings import draw_surroundings
-from myotome.phantoms.shoulder.tissues import compute_signals
+from myotome.phantoms.shoulder.tissues import TISSUES
 from myotome.structures import LabelMap, read_label_schema
 
 __all__ = [
@@ -95,9 +97,7 @@ def make_shoulder(
 def _start_drawing(scan: ShoulderScan, person: ShoulderPerson, seed: int) -> Callable[[float], list[Section]]:
     """What draws the planes of one slice, given its distance from the Y-view in mm."""
     anatomy, texture, canvas = ShoulderAnatomy(person, seed), Texture(seed), _make_canvas(scan)
-    signals = compute_signals(
-        scan.tr_ms, scan.te_ms, scan.field_t, scan.fat_suppression, np.random.default_rng((seed, 37))
-    )
+    signals = compute_signals(TISSUES, scan, np.random.default_rng((seed, 37)))
 
     def draw(place: float) -> list[Section]:
         painting = Painting(canvas, signals, texture, place)

@@ -50,3 +50,18 @@ def test_a_bone_phantom_lies_on_the_rods_it_was_asked_for(tmp_path, capsys, monk
     assert capsys.readouterr().out.split() == [str(folder)]
     truth = json.loads((folder / "truth.json").read_text())
     assert truth["qct_phantom"]["kind"] == "ha" and list(truth["levels"]) == ["T12"]
+
+
+def test_axial_lumbar_cases_are_one_disc_each(tmp_path, capsys):
+    folder = tmp_path / "discs"
+    words = ["phantom", "lumbar", "-n", "1", "--seed", "7", "--plane", "axial", "--slices", "1", "--recipe", "clinical"]
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "-o", str(folder)])
+    assert not stop.value.code
+    cases = [folder / f"case_000007_{level}" for level in ("l3_l4", "l4_l5", "l5_s1")]
+    assert capsys.readouterr().out.split() == [str(case) for case in cases]
+    for case in cases:
+        (disc,) = json.loads((case / "truth.json").read_text())["discs"].values()
+        labels = read_label_map(case / "labels.nii.gz", read_label_schema("lumbar_disc_mr"))
+        assert labels.grid.shape == (320, 320, 1)
+        assert (labels.array == 6).sum() * 0.6875**2 == pytest.approx(disc["area_mm2"], rel=0.03)

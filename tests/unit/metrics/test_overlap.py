@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from myotome.metrics import compute_dice, compute_f1, compute_generalized_dice
+from myotome.metrics import compute_dice, compute_f1, compute_generalized_dice, compute_precision, compute_recall
 
 
 def test_dice_of_half_overlapping_bars():
@@ -11,6 +11,17 @@ def test_dice_of_half_overlapping_bars():
     reference[0:4], prediction[2:6] = True, True
     assert compute_dice(reference, prediction) == 0.5
     assert compute_f1(reference, prediction) == 0.5
+
+
+def test_precision_and_recall_by_hand():
+    """Four voxels of five predicted are right, and four of eight are found."""
+    reference, prediction = np.zeros(20, bool), np.zeros(20, bool)
+    reference[0:8], prediction[4:9] = True, True
+    assert compute_precision(reference, prediction) == pytest.approx(0.8)
+    assert compute_recall(reference, prediction) == pytest.approx(0.5)
+    empty = np.zeros(20, bool)
+    assert (compute_precision(reference, empty), compute_recall(reference, empty)) == (None, 0)
+    assert (compute_precision(empty, prediction), compute_recall(empty, prediction)) == (0, None)
 
 
 def test_f1_equals_dice_on_random_masks():

@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from myotome.phantoms.canvas import Canvas
 from myotome.phantoms.infiltration import Texture, infiltrate
+from myotome.phantoms.mr_scan import acquire
+from myotome.phantoms.mr_signals import compute_signals
 from myotome.phantoms.shoulder import (
     FAT_RANGES_PERCENT,
     GRADE_COUNTS,
@@ -20,10 +22,10 @@ from myotome.phantoms.shoulder import (
     make_shoulder_scan,
     rate,
 )
-from myotome.phantoms.shoulder.acquisition import acquire, make_sensitivity
+from myotome.phantoms.shoulder.acquisition import make_sensitivity
 from myotome.phantoms.shoulder.drawing import _height_above_tangent
 from myotome.phantoms.shoulder.painting import Painting
-from myotome.phantoms.shoulder.tissues import compute_signals
+from myotome.phantoms.shoulder.tissues import TISSUES
 
 # Nothing between the drawing and the image: no blur, no noise, no coil, no chemical shift.
 CLEAN = ShoulderScan(
@@ -91,7 +93,7 @@ def test_grades_are_as_frequent_as_in_the_paper():
 def test_the_fat_is_in_the_image_as_stated(grade):
     """On a clean image, mean intensity between that of muscle and that of fat gives the stated share of fat back."""
     case = make_shoulder(21, CLEAN, grade=grade)
-    signals = compute_signals(CLEAN.tr_ms, CLEAN.te_ms, 1.5, 0.0, np.random.default_rng((21, 37)))
+    signals = compute_signals(TISSUES, CLEAN, np.random.default_rng((21, 37)))
     muscle, fat = signals["muscle"].water, signals["fat"].water + signals["fat"].fat
     inside = ndimage.binary_erosion(case.label_map.array[:, :, 0] == SUPRASPINATUS)
     mean = case.volume.array[:, :, 0][inside].mean() / CLEAN.scale
@@ -149,7 +151,7 @@ def test_the_tangent_touches_spine_and_coracoid_from_above(drop_mm, expected_mm)
     """Two discs 40 mm apart, and a small one whose top stands 3 mm above the line on top of them, or lies deeper."""
     axis = np.arange(-40, 40, 0.2)
     canvas = Canvas(axis, axis)
-    signals = compute_signals(4000, 80, 1.5, 0.0, np.random.default_rng(0))
+    signals = compute_signals(TISSUES, CLEAN, np.random.default_rng(0))
     painting = Painting(canvas, signals, Texture(0), 0.0)
     slope = 0.25 if drop_mm else 0.0  # the line falls towards the back
     steep = np.sqrt(1 + slope**2)
@@ -206,10 +208,10 @@ def test_sampled_scans_reach_over_sequences_fields_and_matrices():
 
 def test_fat_is_bright_and_cortex_black_unless_fat_is_suppressed():
     for tr_ms, te_ms in ((4000, 80), (550, 12), (2800, 30)):
-        signals = compute_signals(tr_ms, te_ms, 1.5, 0.0, np.random.default_rng(0))
+        signals = compute_signals(TISSUES, replace(CLEAN, tr_ms=tr_ms, te_ms=te_ms), np.random.default_rng(0))
         level = {name: signal.water + signal.fat for name, signal in signals.items()}
         assert level["fat"] > 1.5 * level["muscle"] > 3 * level["cortex"]
-    suppressed = compute_signals(4000, 80, 1.5, 0.9, np.random.default_rng(0))
+    suppressed = compute_signals(TISSUES, replace(CLEAN, fat_suppression=0.9), np.random.default_rng(0))
     assert suppressed["fat"].water + suppressed["fat"].fat < suppressed["muscle"].water
     assert suppressed["fluid"].water > 3 * suppressed["muscle"].water
 

@@ -147,7 +147,8 @@ def test_patches_are_centred_on_the_classes_that_are_wanted():
 
 def test_crops_are_cut_by_the_mask_that_is_asked_for(grader):
     batch = make_batch(3)
-    planes = Planes(batch["image"][:, 0].half(), batch["label"][:, 0], batch["grade"], torch.zeros(3, dtype=torch.bool))
+    no = torch.zeros(3, dtype=torch.bool)
+    planes = Planes(batch["image"][:, 0].half(), batch["label"][:, 0], batch["grade"], empty=no, axial=no)
     assert torch.equal(CropSource(grader, "reference")(planes)["label"], planes.label)
     assert not CropSource(grader, "none")(planes)["label"].any()
     predicted = CropSource(grader, "predicted")(planes)["label"]
@@ -164,7 +165,8 @@ def test_crops_are_cut_by_the_mask_that_is_asked_for(grader):
 
 def test_a_teacher_answers_once_for_each_slice(grader):
     batch = make_batch(3)
-    planes = Planes(batch["image"][:, 0].half(), batch["label"][:, 0], batch["grade"], torch.zeros(3, dtype=torch.bool))
+    no = torch.zeros(3, dtype=torch.bool)
+    planes = Planes(batch["image"][:, 0].half(), batch["label"][:, 0], batch["grade"], empty=no, axial=no)
     teacher = grader.eval()
     given = CropSource(grader, "reference", teacher)(planes)["teacher"]
     with torch.no_grad():
