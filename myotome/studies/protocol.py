@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -15,7 +15,15 @@ from ruamel.yaml.error import YAMLError
 from myotome.errors import InputError, OutputError
 from myotome.io.atomic import atomic_path
 
-__all__ = ["MARKER", "People", "claim_folder", "compute_fingerprint", "read_protocol", "refuse_unknown_parts"]
+__all__ = [
+    "MARKER",
+    "People",
+    "Settings",
+    "claim_folder",
+    "compute_fingerprint",
+    "read_protocol",
+    "refuse_unknown_parts",
+]
 
 MARKER = "study.json"
 
@@ -36,6 +44,23 @@ class People:
     def overlaps(self, other: People) -> bool:
         """Whether a person stands in both."""
         return self.seed < other.seed + other.count and other.seed < self.seed + self.count
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the settings of a study with a folder can do; a subclass has the parts of its configuration as fields."""
+
+    of_the_analysis = ()
+    """Parts that may change while the folder's jobs stay as they are."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight letters that differ when a job, or what it reads, would be another."""
+        return compute_fingerprint({k: v for k, v in asdict(self).items() if k not in self.of_the_analysis})
+
+    def changed(self, **choices: Any) -> Self:
+        """The same with other choices; one that is ``None`` stays as it was."""
+        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
 
 def read_protocol(path: Path, preset: str | None = None) -> dict[str, Any]:

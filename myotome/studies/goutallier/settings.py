@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from myotome.biomarkers.goutallier import read_definition
 from myotome.errors import InputError
 from myotome.networks import CLASSIFIERS, MASKS
 from myotome.resources import config_path
-from myotome.studies.protocol import compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import Settings, read_protocol, refuse_unknown_parts
 
 __all__ = ["Arm", "Shoulders", "StudySettings", "make_study_settings", "read_study_settings"]
 
@@ -56,8 +56,10 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class StudySettings:
+class StudySettings(Settings):
     """One study's choices; the names are those of ``configs/studies/goutallier.yaml``."""
+
+    of_the_analysis = ("keep_weights", "resamples", "calibration_bins", "paper", "held_out", "compared", "definitions")
 
     bundle: str
     phantoms: Shoulders
@@ -89,18 +91,6 @@ class StudySettings:
                 f"compared names arm '{self.compared['arm']}' and definition '{self.compared['definition']}': choose "
                 f"from the arms {', '.join(names)} and the definitions {', '.join(self.definitions)}."
             )
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that differ when the folds, the trainings or the phantoms would be others."""
-        kept = asdict(self)
-        for name in ("keep_weights", "resamples", "calibration_bins", "paper", "held_out", "compared", "definitions"):
-            kept.pop(name)
-        return compute_fingerprint(kept)
-
-    def changed(self, **choices: Any) -> StudySettings:
-        """The same with other choices; one that is ``None`` stays as it was."""
-        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
 
 def read_study_settings(path: Path | None = None, preset: str | None = None) -> StudySettings:

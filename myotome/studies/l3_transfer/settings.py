@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from myotome.errors import InputError
 from myotome.networks.l3_muscle import PRETEXT_STAGES, SOURCES
 from myotome.resources import config_path
-from myotome.studies.protocol import People, compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import People, Settings, read_protocol, refuse_unknown_parts
 
 __all__ = [
     "PRETEXTS",
@@ -24,8 +24,6 @@ __all__ = [
 PRETEXTS = (*PRETEXT_STAGES, "phantom")
 STRUCTURES = ("skeletal_muscle", "muscle_compartment")
 _EXAMPLE = "configs/studies/l3_transfer.yaml"
-# What neither a training nor a mask depends on.
-_OF_THE_ANALYSIS = ("keep_weights", "resamples", "gain_sizes", "structure", "held_out", "real", "observers")
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,11 @@ class ObserverModel:
 
 
 @dataclass(frozen=True)
-class StudySettings:
+class StudySettings(Settings):
     """One study's choices; the names are those of ``configs/studies/l3_transfer.yaml``."""
+
+    # What neither a training nor a mask depends on.
+    of_the_analysis = ("keep_weights", "resamples", "gain_sizes", "structure", "held_out", "real", "observers")
 
     bundle: str
     phantoms: People
@@ -94,15 +95,6 @@ class StudySettings:
                 raise InputError(f"{name} and phantoms share people, so that test slices would be seen: move the seed.")
         if self.unlabelled.overlaps(self.phantom_people):
             raise InputError("unlabelled and phantom_people share people: move the seed of one.")
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that differ when the folds, the trainings or the phantoms would be others."""
-        return compute_fingerprint({k: v for k, v in asdict(self).items() if k not in _OF_THE_ANALYSIS})
-
-    def changed(self, **choices: Any) -> StudySettings:
-        """The same with other choices; one that is ``None`` stays as it was."""
-        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
 
 def _refuse_unknown(names: Sequence[str], known: Sequence[str], what: str) -> None:

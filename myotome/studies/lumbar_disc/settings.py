@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,11 @@ from myotome.errors import InputError
 from myotome.networks.mask_rcnn import BACKBONES
 from myotome.resources import config_path
 from myotome.studies.lumbar_disc.splits import SPLITS
-from myotome.studies.protocol import compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import Settings, read_protocol, refuse_unknown_parts
 
 __all__ = ["People", "StudySettings", "make_study_settings", "read_study_settings"]
 
 _EXAMPLE = "configs/studies/lumbar_disc.yaml"
-# What no training depends on.
-_OF_THE_ANALYSIS = ("keep_weights", "resamples", "paper", "held_out", "real")
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,11 @@ class People:
 
 
 @dataclass(frozen=True)
-class StudySettings:
+class StudySettings(Settings):
     """One study's choices; the names are those of ``configs/studies/lumbar_disc.yaml``."""
+
+    # What no training depends on.
+    of_the_analysis = ("keep_weights", "resamples", "paper", "held_out", "real")
 
     bundle: str
     datalist: str | None
@@ -67,15 +68,6 @@ class StudySettings:
             raise InputError(
                 "least_score lies between 0 and 1, nsd_tolerance_mm above 0, and a training needs a validation patient."
             )
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that differ when the splits, the trainings or the images would be others."""
-        return compute_fingerprint({k: v for k, v in asdict(self).items() if k not in _OF_THE_ANALYSIS})
-
-    def changed(self, **choices: Any) -> StudySettings:
-        """The same with other choices; one that is ``None`` stays as it was."""
-        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
 
 def read_study_settings(path: Path | None = None, preset: str | None = None) -> StudySettings:

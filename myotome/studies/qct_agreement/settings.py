@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from myotome.biomarkers.bone_density import METHODS
 from myotome.errors import InputError
 from myotome.resources import config_path
-from myotome.studies.protocol import People, compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import People, Settings, read_protocol, refuse_unknown_parts
 from myotome.studies.qct_agreement.changes import Changes, check_changes
 
 __all__ = [
@@ -31,11 +31,6 @@ SEGMENTERS = ("truth", "bundle")
 _EXAMPLE = "configs/studies/qct_agreement.yaml"
 _DIRECTIONS = ("at_least", "at_most", "within")
 _TABLES = ("agreement", "areas", "coverage", "decisions", "ordeal", "precision")
-# What no image and no survey of one depends on.
-_OF_THE_ANALYSIS = (
-    *("methods", "fitting", "precision", "leave_out", "groups", "fewest_in_group", "paper", "bars", "site"),
-    *("resamples", "seed"),
-)
 
 
 @dataclass(frozen=True)
@@ -108,8 +103,14 @@ class Site:
 
 
 @dataclass(frozen=True)
-class StudySettings:
+class StudySettings(Settings):
     """One study's choices; the names are those of ``configs/studies/qct_agreement.yaml``."""
+
+    # What no image and no survey of one depends on.
+    of_the_analysis = (
+        *("methods", "fitting", "precision", "leave_out", "groups", "fewest_in_group", "paper", "bars", "site"),
+        *("resamples", "seed"),
+    )
 
     bundle: str
     segmenter: str
@@ -159,15 +160,6 @@ class StudySettings:
         for (name, people), (other, others) in combinations(parts.items(), 2):
             if people.overlaps(others):
                 raise InputError(f"{name} and {other} share people: move the seed of one.")
-
-    @property
-    def fingerprint(self) -> str:
-        """Eight letters that differ when a scan, or what is read from it, would be another."""
-        return compute_fingerprint({k: v for k, v in asdict(self).items() if k not in _OF_THE_ANALYSIS})
-
-    def changed(self, **choices: Any) -> StudySettings:
-        """The same with other choices; one that is ``None`` stays as it was."""
-        return replace(self, **{name: value for name, value in choices.items() if value is not None})
 
 
 def read_study_settings(path: Path | None = None, preset: str | None = None) -> StudySettings:
