@@ -45,6 +45,7 @@ SCHEMA = "lumbar_disc_mr"
 UNNAMED = "intervertebral_disc"
 
 _COARSE_MM = 2.0
+_STEEPEST_DEG = 60.0
 _OTHER_PART = 0.1
 _SIZES = (("area", "mm2"), ("ap_diameter", "mm"), ("transverse_diameter", "mm"))
 _SAGITTAL_ONLY = (
@@ -86,10 +87,14 @@ class _Disc:
 def find_plane(grid: Grid) -> str | None:
     """``"sagittal"`` or ``"axial"``, by the direction across the slices; ``None`` for coronal ones.
 
-    A volume of even spacing has no slices and is taken as sagittal.
+    A volume of even spacing has no slices and is taken as sagittal. Axial slices follow the disc, and that of a steep
+    sacrum is tilted by 50 degrees and more: up to 60 they are axial.
     """
-    code = grid.axis_codes[grid.slice_axis("LR")]
-    return "sagittal" if code in "LR" else "axial" if code in "IS" else None
+    across = np.abs(grid.affine[:3, grid.slice_axis("LR")])
+    if across[0] >= across[1:].max():
+        return "sagittal"
+    tilt_deg = np.degrees(np.arctan2(across[1], across[2]))
+    return "axial" if tilt_deg <= _STEEPEST_DEG else None
 
 
 def find_disc_slices(label_map: LabelMap) -> list[int]:

@@ -76,6 +76,27 @@ def test_even_spacing_is_sagittal():
     assert row.value == 48 and row.flags == ()
 
 
+@pytest.mark.parametrize(("degrees", "plane"), [(30, "axial"), (52, "axial"), (70, None), (90, None)])
+def test_axial_slices_may_follow_a_steep_sacrum(degrees, plane):
+    volume, label_map = draw_axial()
+    turn = np.radians(degrees)
+    about_x = np.array([[1, 0, 0], [0, np.cos(turn), -np.sin(turn)], [0, np.sin(turn), np.cos(turn)]])
+    affine = volume.grid.affine.copy()
+    affine[:3, :3] = about_x @ affine[:3, :3]
+    grid = Grid(volume.grid.shape, affine)
+    assert find_plane(grid) == plane
+    if plane:
+        turned = replace(volume, grid=grid), LabelMap(label_map.array, grid, label_map.schema)
+        sizes = [
+            {
+                name: values_of(case, "intervertebral_disc")[name]
+                for name in ("area", "ap_diameter", "transverse_diameter")
+            }
+            for case in (turned, (volume, label_map))
+        ]
+        assert sizes[0] == pytest.approx(sizes[1])
+
+
 def test_wide_slices_are_flagged_on_what_goes_across_them():
     rows = rows_of(draw_sagittal())
     for measure in ("transverse_diameter", "volume"):
