@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -16,6 +19,28 @@ from myotome.geometry import Acquisition, Grid, Volume
 # Where Pango is not installed, studies leave their PDF out.
 PDF = frozenset({"report.pdf"} if find_library("pangoft2-1.0") else ())
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Where tests run beside each other, one that is marked ``alone`` waits for the others, and they for it."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with _turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+@contextmanager
+def _turn(alone: bool) -> Iterator[None]:
+    """Locks of all workers: who waits at the door for an empty room lets nobody else in."""
+    with Path(__file__).open() as door, Path(__file__).with_name("__init__.py").open() as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from myotome.cli.cohort import describe_cluster
+from myotome.cli.launcher import make_launcher
 from myotome.cli.progress import show_counts
-from myotome.cli.study_l3_transfer import make_launcher
 from myotome.cli.tables import print_files
 from myotome.errors import InputError
 
@@ -47,7 +47,7 @@ def qct_agreement(
 
     Example, your own: myotome study qct-agreement --data scans.json --qct qct.csv -o runs/ours
     """
-    from myotome.studies.qct_agreement.report import COEFFICIENTS, write_report
+    from myotome.studies.qct_agreement.report import COEFFICIENTS, CONFIGURATION, write_report
     from myotome.studies.qct_agreement.run import Means, SiteFiles
     from myotome.studies.qct_agreement.settings import read_study_settings
     from myotome.studies.qct_agreement.study import run_study
@@ -70,4 +70,4 @@ def qct_agreement(
     if not quiet:
         for sentence in findings.conclusion:
             print(sentence)
-        print_files(output, ("report.html", "report.pdf", "summary.json", "readings.csv", COEFFICIENTS))
+        print_files(output, ("report.html", "report.pdf", "summary.json", "readings.csv", COEFFICIENTS, CONFIGURATION))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,7 @@ __all__ = [
     "claim_folder",
     "compute_fingerprint",
     "read_protocol",
+    "refuse_other_kinds",
     "refuse_unknown_parts",
 ]
 
@@ -96,6 +98,23 @@ def refuse_unknown_parts(table: Mapping[str, Any], known: list[str], example: st
             f"the study's configuration lacks a part or has an unknown one ('{strange[0]}'): begin with a copy of "
             f"{example}."
         )
+
+
+@contextmanager
+def refuse_other_kinds(example: str) -> Iterator[None]:
+    """Refuse a configuration with a part of another kind, such as a number for a list, while values are made of it.
+
+    Raises
+    ------
+    InputError
+        With what Python said of the part, and the file to copy.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"the study's configuration has a part of another kind ({error}): begin with a copy of {example}."
+        ) from error
 
 
 def compute_fingerprint(parts: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from ruamel.yaml import YAML
 from myotome.errors import BundleError
 from myotome.processes import die_with_parent
 
-__all__ = ["BundleTraining", "can_train", "train_bundle"]
+__all__ = ["BundleTraining", "Run", "can_train", "ignore", "run_alone", "train_bundle"]
+
+Run = Callable[[Sequence[str], Path, Mapping[str, str], Callable[[str], None]], int]
+"""Of words for ``python -m``, the folder, the environment, and what is told of every line; gives the exit code."""
 
 _PROGRESS = re.compile(r"(?P<stage>\w+) (?P<done>\d+)/(?P<total>\d+) loss (?P<loss>[\d.naif]+)")
 _REASON = re.compile(r"myotome\.errors\.\w+: (?P<sentence>.+)")
@@ -46,7 +49,21 @@ def can_train(bundle: Path | str) -> bool:
     return (Path(bundle) / "configs" / "train.yaml").is_file()
 
 
-def train_bundle(training: BundleTraining, report: Callable[[str, float], None] = lambda words, share: None) -> Path:
+def ignore(words: str, share: float) -> None:
+    """Tells nobody how far a training is."""
+
+
+def run_alone(words: Sequence[str], folder: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> int:
+    """Run ``python -m`` with words, in a folder, in a process of its own; each line that it prints is said."""
+    command, pipes = [sys.executable, "-m", *words], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    given = {"cwd": folder, "env": dict(environment), "preexec_fn": die_with_parent}
+    with subprocess.Popen(command, text=True, **given, **pipes) as process:
+        for line in process.stdout:
+            say(line.rstrip())
+    return process.returncode
+
+
+def train_bundle(training: BundleTraining, report: Callable[[str, float], None] = ignore, run: Run = run_alone) -> Path:
     """Run every stage of a bundle's training; an interrupted one goes on from its checkpoints.
 
     ``configs/train.yaml`` names the stages in its key ``stages``; the first is the file itself, the others are the
@@ -56,6 +73,7 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
     Parameters
     ----------
     report : called with a line of words and the share of the whole that is done, 0 to 1
+    run : how each stage's command gets a process
 
     Returns
     -------
@@ -90,23 +108,43 @@ def train_bundle(training: BundleTraining, report: Callable[[str, float], None] 
             [configs / f"{name}.yaml" for name in files],
             options,
             lambda words, share, place=place: report(words, (place + share) / len(chosen)),
+            run,
         )
     if not training.weights.is_file():
         raise BundleError(f"the training of '{training.bundle.name}' left no weights: see its log.")
     return training.weights
 
 
-def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Callable[[str, float], None]) -> None:
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", str([str(f) for f in files])]
+def _run(
+    root: Path, files: list[Path], options: Mapping[str, Any], report: Callable[[str, float], None], run: Run
+) -> None:
+    words = ["monai.bundle", "run", "training", "--config_file", str([str(file) for file in files])]
     logging_file = root / "configs" / "logging.conf"
     if logging_file.is_file():
-        command += ["--logging_file", str(logging_file)]
+        words += ["--logging_file", str(logging_file)]
     for key, value in options.items():
-        command += [f"--{key}", str(value)]
+        words += [f"--{key}", str(value)]
+    last, reason = "it said nothing", None  # MONAI ends with words of its own, long after the sentence that says why
+
+    def listen(line: str) -> None:
+        nonlocal last, reason
+        last, reason = line or last, _REASON.match(line) or reason
+        found = _PROGRESS.search(line)
+        if found:
+            told = "{stage} {done}/{total}, loss {loss}".format(**found.groupdict())
+            report(told, int(found["done"]) / int(found["total"]))
+
+    if run(words, root, _environment(), listen):
+        raise BundleError(f"the training of '{root.name}' failed: {reason['sentence'] if reason else last}")
+
+
+def _environment() -> dict[str, str]:
+    """Waiting threads sleep: with other work on the machine, spinning ones make training several times slower.
+
+    What is freed stays with the process: asking for it again at each step took a quarter of VGG-19's time.
+    """
     paths = [str(_CHECKOUT), os.environ.get("PYTHONPATH", "")]
-    # Waiting threads sleep: with other work on the machine, spinning ones make training several times slower. What is
-    # freed stays with the process: asking for it again at each step took a quarter of VGG-19's time.
-    environment = {
+    return {
         "OMP_WAIT_POLICY": "PASSIVE",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_MMAP_MAX_": "0",
@@ -114,16 +152,3 @@ def _run(root: Path, files: list[Path], options: Mapping[str, Any], report: Call
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
-    last, reason = "it said nothing", None  # MONAI ends with words of its own, long after the sentence that says why
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=root, env=environment, preexec_fn=die_with_parent, **pipes) as process:
-        for line in process.stdout:
-            line = line.rstrip()
-            last = line or last
-            reason = _REASON.match(line) or reason
-            found = _PROGRESS.search(line)
-            if found:
-                words = "{stage} {done}/{total}, loss {loss}".format(**found.groupdict())
-                report(words, int(found["done"]) / int(found["total"]))
-    if process.returncode:
-        raise BundleError(f"the training of '{root.name}' failed: {reason['sentence'] if reason else last}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ BUNDLES = sorted(path.parent.parent for path in (ROOT / "bundle").glob("*/config
 YAMLS = sorted(path for bundle in BUNDLES for path in (bundle / "configs").glob("*.yaml"))
 EXPECTED = ("train", "evaluate", "inference", "multi_gpu_train", "multi_gpu_evaluate", "inference_trt")
 LONGEST_EXPRESSION = 100
+LARGEST_BYTES = 25e6
 PREFIXES = ("monai.", "torch.", "ignite.")
 ROOMS = ("transforms", "networks", "inference", "training", "metrics")
 
@@ -124,6 +126,17 @@ def test_one_of_its_networks_gives_the_labels_of_its_schema(bundle):
     metadata = read_metadata(bundle)
     found = [value["outputs"]["pred"]["channel_def"] for key, value in metadata.items() if key.endswith("_data_format")]
     assert read_label_schema(metadata["label_schema"]).channel_def() in found
+
+
+@every_bundle
+def test_its_weights_are_those_of_its_metadata_and_no_others(bundle):
+    named = read_metadata(bundle).get("weights_sha256", {})
+    kept = [path for path in sorted((bundle / "models").glob("*.pt")) if not path.name.startswith("checkpoint_")]
+    large = yaml.safe_load((bundle / "large_files.yml").read_text()) if (bundle / "large_files.yml").is_file() else {}
+    downloaded = {row["path"] for row in large.get("large_files", ())}
+    found = {f"models/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
+    assert {name: sha256 for name, sha256 in found.items() if name not in downloaded} == named
+    assert all((bundle / name).stat().st_size < LARGEST_BYTES for name in named)
 
 
 @every_bundle

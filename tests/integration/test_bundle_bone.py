@@ -18,7 +18,7 @@ from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 from myotome.networks import SEQUENCE, write_weights
 from myotome.training import BundleTraining, train_bundle
-from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program, run_training
 
 NAME = "bone_density_ct_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
@@ -62,7 +62,7 @@ def train(stage: str, data: Path, folder: Path, overlays: tuple[str, ...] = (), 
     folder.mkdir(exist_ok=True)
     given = {**QUICK, **keys}
     training = BundleTraining(BUNDLE, data / "datalist.json", folder / "model.pt", folder, overlays, given, (stage,))
-    return torch.load(train_bundle(training), weights_only=True)
+    return torch.load(train_bundle(training, run=run_training), weights_only=True)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from myotome.errors import BundleError
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 from myotome.training import BundleTraining, train_bundle
-from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
+from myotome.training.warm import WarmTrainer
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program, run_training
 
 NAME = "l3_muscle_ct_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
@@ -73,7 +75,7 @@ def data(tmp_path_factory) -> Path:
 def train(stage: str, datalist: Path, folder: Path, overlays: tuple[str, ...] = (), **keys: object) -> dict:
     folder.mkdir(exist_ok=True)
     training = BundleTraining(BUNDLE, datalist, folder / "model.pt", folder, overlays, {**QUICK, **keys}, (stage,))
-    return torch.load(train_bundle(training), weights_only=True)
+    return torch.load(train_bundle(training, run=run_training), weights_only=True)
 
 
 def changed(first: dict, second: dict) -> set[str]:
@@ -157,6 +159,24 @@ def test_a_training_resumes_and_finetuning_leaves_the_level_alone(tmp_path, data
     assert {part.split(".")[0] for part in changed(given, learnt)} == {"muscle"}
 
 
+def test_trainings_in_forks_give_the_weights_and_the_refusals_of_processes_of_their_own(tmp_path, data):
+    trainer = WarmTrainer()
+
+    def learn(name: str, run, **keys: object) -> dict:
+        folder = tmp_path / name
+        folder.mkdir()
+        where = (BUNDLE, data / "datalist.json", folder / "model.pt", folder)
+        return torch.load(run(BundleTraining(*where, (), {**QUICK, **keys}, ("muscle",))), weights_only=True)
+
+    alone = learn("alone", train_bundle)
+    for name in ("first", "second"):
+        forked = learn(name, trainer)
+        assert all(torch.equal(alone[key], forked[key]) for key in alone)
+    with pytest.raises(BundleError, match="failed: source 'moon' is not known"):
+        learn("third", trainer, source="moon")
+    trainer.close()
+
+
 def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path, data):
     where = ["--weights_path", tmp_path / "model.pt", "--checkpoint_dir", tmp_path]
     slices, level = ["--dataset_dir", data], "['configs/train.yaml', 'configs/train_level.yaml']"
@@ -171,7 +191,14 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path, data):
         assert sentence in done.stderr
 
 
+def test_the_weights_of_real_slices_find_the_level_as_the_others_do():
+    """Fine-tuning leaves the level network alone; what is learned of real muscle is in the other one."""
+    models = BUNDLE / "models"
+    shipped, real = (torch.load(models / name, weights_only=True) for name in ("model.pt", "model_real.pt"))
+    assert {part.split(".")[0] for part in changed(shipped, real)} == {"muscle"}
+
+
 def test_it_packs_to_the_same_bytes_and_passes_the_zoos_gate(tmp_path, weights):
     names = pack_and_verify(NAME, tmp_path, weights)
-    assert f"{NAME}/myotome/networks/l3_muscle.py" in names
+    assert f"{NAME}/myotome/networks/l3_muscle.py" in names and f"{NAME}/models/model_real.pt" in names
     assert not [name for name in names if "/cli/" in name or "/io/" in name]

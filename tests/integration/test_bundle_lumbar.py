@@ -18,7 +18,7 @@ from myotome.errors import BundleError
 from myotome.inference import BundleSegmenter, DiscFinder
 from myotome.io import read_volume
 from myotome.training import BundleTraining, train_bundle
-from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program, run_training
 
 NAME = "lumbar_disc_mri_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
@@ -66,7 +66,7 @@ def data(tmp_path_factory) -> Path:
 def train(datalist: Path, folder: Path, stage: str = "discs", overlays: tuple[str, ...] = (), **keys: object) -> dict:
     folder.mkdir(exist_ok=True)
     training = BundleTraining(BUNDLE, datalist, folder / "model.pt", folder, overlays, {**QUICK, **keys}, (stage,))
-    return torch.load(train_bundle(training), weights_only=True)
+    return torch.load(train_bundle(training, run=run_training), weights_only=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_the_recipe_of_the_paper_runs_its_epochs_and_finetuning_goes_on(tmp_path
     given = {**{key: QUICK[key] for key in ("batch_size", "patch", "slices_per_volume")}, **keys}
     training = BundleTraining(BUNDLE, data / "datalist.json", tmp_path / "model.pt", tmp_path, (), given, ("paper",))
     said: list[str] = []
-    train_bundle(training, lambda words, share: said.append(words))
+    train_bundle(training, lambda words, share: said.append(words), run_training)
     state = torch.load(tmp_path / "checkpoint_paper.pt", weights_only=True)
     assert state["iteration"] == 2 * 4
     groups = state["optimizer"]["param_groups"][0]

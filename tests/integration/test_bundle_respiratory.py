@@ -16,7 +16,7 @@ import torch
 from myotome.inference import BundleSegmenter
 from myotome.io import read_volume
 from myotome.networks import RespiratoryCascade, write_weights
-from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program
+from tests.integration.bundles import ROOT, copy_bundle, pack_and_verify, run_monai, run_program, verify
 
 NAME = "respiratory_muscle_ct_segmentation"
 BUNDLE = ROOT / "bundle" / NAME
@@ -123,6 +123,6 @@ def test_the_three_stages_train_resume_and_learn(tmp_path, data):
 
 
 def test_it_packs_to_the_same_bytes_and_passes_the_zoos_gate(tmp_path, weights):
-    names = pack_and_verify(NAME, tmp_path, weights)
+    names = pack_and_verify(NAME, tmp_path, weights, verify)
     assert f"{NAME}/configs/inference.json" in names and f"{NAME}/myotome/transforms/grids.py" in names
     assert not [name for name in names if "/cli/" in name or "/io/" in name or "checkpoint_" in name]

@@ -61,6 +61,7 @@ def request_for(people, tmp_path, somebody_elses):
     return make
 
 
+@pytest.mark.alone
 def test_a_case_that_never_ends_is_given_up_and_those_that_wait_are_not(request_for, people):
     """Each of the others takes a third of the limit: what waits for a worker is not running."""
     faults.write_small_case(people / "3.nii.gz", 3, faults.SLEEP)
@@ -72,6 +73,7 @@ def test_a_case_that_never_ends_is_given_up_and_those_that_wait_are_not(request_
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_worker_that_needs_long_to_start_again_is_waited_for():
     """On a busy machine its libraries alone take longer than the 15 s after which dask gives a worker up."""
     with open_cluster(ClusterOptions(jobs=1, threads=1, memory_mb=700)) as client:

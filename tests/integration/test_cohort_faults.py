@@ -17,6 +17,7 @@ from cohort_ordeal import Ordeal, require_order, small_disk, undergo, workers_of
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_cohort_survives_everything_at_once(tmp_path):
     """`scripts/stress_cohort` repeats this twenty times."""
     with small_disk(tmp_path / "disk") as disk:
@@ -29,6 +30,7 @@ def test_a_cohort_survives_everything_at_once(tmp_path):
     assert "nearly full" in said["full"], said["full"]
 
 
+@pytest.mark.alone
 def test_ctrl_c_stops_everything_without_a_traceback(tmp_path):
     ordeal = Ordeal(tmp_path / "people", tmp_path / "cohort", seed=2)
     ordeal.make()

@@ -105,6 +105,7 @@ def test_a_job_cancelled_while_it_waits_is_submitted_again(node, options):
     node.wait_until(lambda: node.jobs() == [])
 
 
+@pytest.mark.alone
 def test_a_worker_whose_walltime_is_nearly_over_ends_its_task_and_is_replaced(node, options, tmp_path):
     """Its limit is lowered to a minute, of which the last quarter of four minutes is already more than is left."""
 

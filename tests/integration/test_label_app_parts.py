@@ -329,6 +329,7 @@ def test_scores_of_the_champion_decide_and_wait_until_they_are_there(place, tmp_
         worker.close()
 
 
+@pytest.mark.alone
 def test_a_server_stops_at_once_while_it_trains_and_drafts(tmp_path):
     write_small_phantoms(tmp_path / "studies", range(3))
     server = LabelServer(["--studies", str(tmp_path / "studies")], tmp_path / "log")

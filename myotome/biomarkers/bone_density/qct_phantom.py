@@ -18,6 +18,7 @@ _INNER_MM = 3.0  # from a rod's edge to the disc that is measured
 _BESIDE_MM, _BESIDE_HEIGHT_MM = (3.0, 8.0), 3.0  # from a rod's edge to the plastic on both sides of it, and up and down
 _PLASTIC_HU = 70.0
 _SMALLEST_R2 = 0.985
+_MOST_UNEVEN = 0.15  # of the HU between the rods: what a disc's SD may have on top of the most even one's
 _MOST_SLICES = 60
 _SD_OF_DEVIATION = 1.4826  # of a Gaussian, per median absolute deviation
 _MEDIAN_INEFFICIENCY = 1.2533  # standard error of a median, of that of the mean
@@ -40,8 +41,9 @@ def find_rods(
     """Find the rods of a calibration phantom in the median of some slices.
 
     Every place is tried at which a phantom's rods could lie side by side: their discs must have HU on a line with their
-    densities, rise by a scanner's HU per mg/cm3, and lie in plastic of the HU of water. Of these places the one with
-    most rods is taken, and of those the one whose discs are the most even.
+    densities, rise by a scanner's HU per mg/cm3, and lie in plastic of the HU of water. Each has to be as even as the
+    others: half of a rod and half of a back that has sunk into it are on a line, too, with half of its slope. Of these
+    places the one with most rods is taken, and of those the one whose discs are the most even.
 
     Parameters
     ----------
@@ -104,8 +106,11 @@ def _places(
         low, high = settings.phantom.hu_per_mg_cm3
         good = embedded & (slope >= low) & (slope <= high) & (left <= (1 - _SMALLEST_R2) * total)
         good &= np.sqrt(left / max(1, len(density) - 2)) <= settings.phantom.most_residual_hu
+        spread = np.stack([uneven[part] for part in window])
+        edges = np.sqrt(spread.max(axis=0) ** 2 - spread.min(axis=0) ** 2)
+        good &= edges <= _MOST_UNEVEN * slope * (density.max() - density.min())
         if good.any():
-            cost = np.where(good, np.max([uneven[part] for part in window], axis=0), np.inf)
+            cost = np.where(good, spread.max(axis=0), np.inf)
             place = np.unravel_index(int(np.argmin(cost)), cost.shape)
             yield float(cost[place]), int(place[0]) + reach, int(place[1]), turned
 

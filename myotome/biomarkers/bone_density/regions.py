@@ -208,7 +208,8 @@ def _left_out(body: np.ndarray, settings: RegionSettings) -> np.ndarray:
     if not used.size:
         return body
     height = used[-1] + 1 - used[0]
-    near_vein = np.abs(np.arange(body.shape[2]) - (used[0] + used[-1]) / 2) <= settings.vein_height_share * height / 2
+    apart = np.abs(np.arange(body.shape[2]) - (used[0] + used[-1]) / 2)
+    near_vein = apart <= settings.vein_height_share * height / 2 + 0.5  # every slice that it passes through
     out = np.zeros_like(body)
     for z in used:
         x, y = (np.flatnonzero(body[..., z].any(axis=axis)) for axis in (1, 0))

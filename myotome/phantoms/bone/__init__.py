@@ -70,7 +70,9 @@ def make_bone(seed: int, scan: BoneScan | None = None, progress: Callable[[float
     drawer = BoneDrawer(seed, scan)
     heights = _slice_heights(drawer, scan)
     schema = read_label_schema("bone_density_ct")
-    rods = describe_rods(scan.qct_phantom, drawer.back_mm, drawer.energy_kev) if scan.qct_phantom else []
+    rods = []
+    if scan.qct_phantom:
+        rods = describe_rods(scan.qct_phantom, drawer.find_lumbar_back_mm(scan.bottom), drawer.energy_kev)
     background = _draw_background(scan, drawer, rods)
     image = np.empty((scan.matrix, scan.matrix, len(heights)), dtype=np.int16)
     labels = np.zeros(image.shape, dtype=np.uint8)
@@ -104,7 +106,8 @@ def _slice_heights(drawer: BoneDrawer, scan: BoneScan) -> np.ndarray:
 def _draw_background(scan: BoneScan, drawer: BoneDrawer, rods: list[dict[str, float]]) -> np.ndarray:
     """Air, the table, and above it the calibration phantom, which the person lies on."""
     rng = np.random.default_rng((drawer.owner.seed, 439))
-    plane = draw_table(scan, drawer.back_mm - (SLAB_MM + 2.0 if rods else 0.0), rng)
+    rest_mm = rods[0]["y_mm"] - SLAB_MM / 2 if rods else drawer.back_mm
+    plane = draw_table(scan, rest_mm, rng)
     if rods:
         draw_rods(plane, scan, rods, drawer.energy_kev)
     return plane

@@ -27,7 +27,7 @@ def describe_rods(kind: str, back_mm: float, energy_kev: float) -> list[dict[str
     Parameters
     ----------
     kind : one of `QCT_PHANTOMS`.
-    back_mm : y of the lowest point of the back; the slab lies 2 mm below it.
+    back_mm : y of the lowest point of the back, where QCT is read; the slab lies 2 mm below it.
     energy_kev : effective energy of the beam.
     """
     densities = QCT_PHANTOMS[kind]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from myotome.phantoms.abdomen.anatomy import Trunk
 from myotome.phantoms.abdomen.drawing import SectionDrawer
+from myotome.phantoms.abdomen.painting import azimuths
 from myotome.phantoms.abdomen.person import AbdomenPerson
 from myotome.phantoms.abdomen.skeleton import draw_rib, draw_ribs
 from myotome.phantoms.bone.acquisition import BoneScan
@@ -16,6 +19,9 @@ from myotome.phantoms.bone.tissues import compute_bone_hu, compute_effective_kev
 from myotome.phantoms.bone.vertebrae import BoneSpine, SpineBrush
 
 __all__ = ["BoneDrawer"]
+
+# From the upper end of L1 to the lower end of L3, in vertebrae: where QCT is read.
+_LUMBAR = (12.5, 15.5)
 
 
 class BoneDrawer(SectionDrawer):
@@ -48,6 +54,16 @@ class BoneDrawer(SectionDrawer):
         painting = BonePainting(self._canvas, self._frame, self._tissues, self._texture, z_mm)
         self._paint(painting, self.anatomy.trunk(self.spine.to_u(z_mm)))
         return painting
+
+    def find_lumbar_back_mm(self, bottom: float) -> float:
+        """y, in the scanner's plane, of the skin's lowest point from L1 to L3, or as far down as a field ends.
+
+        On both sides of the spine, and with every level upwards, the back lies lower than its middle at L3.
+        """
+        low, high = (min(bottom, u) for u in _LUMBAR)
+        skins = [self.anatomy.trunk(float(u)).skin for u in np.arange(low, high + 0.1, 0.5)]
+        outlines = [self.anatomy.point(azimuths(), skin).T for skin in skins]
+        return min(float(self._frame.to_scanner(outline)[:, 1].min()) for outline in outlines)
 
     def _make_viscera(self) -> ChestViscera:
         return ChestViscera(self.anatomy, self.spine)

@@ -29,7 +29,8 @@ from myotome.studies.l3_transfer.folds import divide, order_training
 from myotome.studies.l3_transfer.scoring import score_slice
 from myotome.studies.l3_transfer.settings import StudySettings
 from myotome.studies.launching import Finished
-from myotome.training import BundleTraining, train_bundle
+from myotome.training import BundleTraining
+from myotome.training.warm import WarmTrainer
 
 __all__ = [
     "DONE",
@@ -96,7 +97,7 @@ class Worker:
 
     settings: StudySettings
     output: Path
-    train: Train = train_bundle
+    train: Train = field(default_factory=WarmTrainer)
     report: Report = lambda words, share: None
     _slices: dict[str, L3Slice] = field(default_factory=dict)
     _folds: list[Fold] = field(default_factory=list)
@@ -119,7 +120,7 @@ class Worker:
         if target.is_file():
             return
         stage = "muscle" if job.source == "phantom" else job.source
-        overrides = dict(self.settings.pretext_training[job.source])
+        overrides = {"cache_dir": str(self.output / "cache"), **self.settings.pretext_training[job.source]}
         if job.source == "phantom":
             overrides = {"source": "scratch", **overrides}
         people = "phantom_people" if job.source == "phantom" else "unlabelled"

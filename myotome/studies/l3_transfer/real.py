@@ -133,7 +133,7 @@ def fine_tune(
     """Train the muscle stage further on a few real slices; the weights, which are kept.
 
     Phantoms are trained on beside them, each kind half of the time, so that what the slices do not show is not
-    forgotten.
+    forgotten. The level network is not trained, and is not that of ``start`` in these weights.
 
     Parameters
     ----------

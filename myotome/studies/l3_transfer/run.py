@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from myotome.studies.l3_transfer.jobs import (
 from myotome.studies.l3_transfer.settings import PRETEXTS, StudySettings
 from myotome.studies.launching import Finished, Launcher, launch_in_turn
 from myotome.studies.protocol import claim_folder
-from myotome.training import train_bundle
+from myotome.training.warm import WarmTrainer
 
 __all__ = ["STUDY", "Means", "Trained", "find_sources", "run_jobs"]
 
@@ -42,12 +42,12 @@ _PUBLIC = ("imagenet", "segmentation")
 class Means:
     """What a run needs beside its settings.
 
-    ``train`` is `myotome.training.train_bundle`, or what stands for it in a test; ``launch`` gives jobs to workers;
+    ``train`` is as `myotome.training.train_bundle`, or what stands for it in a test; ``launch`` gives jobs to workers;
     ``probe`` raises a BundleError when the public weights of a source cannot be had; ``jobs`` phantoms are made at a
     time.
     """
 
-    train: Train = train_bundle
+    train: Train = field(default_factory=WarmTrainer)
     launch: Launcher = launch_in_turn
     probe: Probe | None = None
     jobs: int = 1

@@ -10,7 +10,7 @@ from typing import Any
 from myotome.errors import InputError
 from myotome.networks.l3_muscle import PRETEXT_STAGES, SOURCES
 from myotome.resources import config_path
-from myotome.studies.protocol import People, Settings, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import People, Settings, read_protocol, refuse_other_kinds, refuse_unknown_parts
 
 __all__ = [
     "PRETEXTS",
@@ -124,14 +124,10 @@ def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
     """
     refuse_unknown_parts(table, [field.name for field in fields(StudySettings)], _EXAMPLE)
     parts = dict(table)
-    try:
+    with refuse_other_kinds(_EXAMPLE):
         for name in ("phantoms", "unlabelled", "phantom_people"):
             parts[name] = People(**table[name])
         parts["observers"] = ObserverModel(**table["observers"])
         for name in ("subset_sizes", "sources", "gain_sizes"):
             parts[name] = tuple(table[name])
         return StudySettings(**parts)
-    except (TypeError, AttributeError) as error:
-        raise InputError(
-            f"the study's configuration has a part of another kind ({error}): begin with a copy of {_EXAMPLE}."
-        ) from error

@@ -11,7 +11,7 @@ from myotome.errors import InputError
 from myotome.networks.mask_rcnn import BACKBONES
 from myotome.resources import config_path
 from myotome.studies.lumbar_disc.splits import SPLITS
-from myotome.studies.protocol import Settings, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import Settings, read_protocol, refuse_other_kinds, refuse_unknown_parts
 
 __all__ = ["People", "StudySettings", "make_study_settings", "read_study_settings"]
 
@@ -90,11 +90,7 @@ def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
         When a part is missing, not known, or of another kind.
     """
     refuse_unknown_parts(table, [field.name for field in fields(StudySettings)], _EXAMPLE)
-    try:
+    with refuse_other_kinds(_EXAMPLE):
         parts = dict(table) | {"phantoms": People(**table["phantoms"])}
         parts |= {name: tuple(table[name]) for name in ("splits", "overlays")}
         return StudySettings(**parts)
-    except (TypeError, AttributeError) as error:
-        raise InputError(
-            f"the study's configuration has a part of another kind ({error}): begin with a copy of {_EXAMPLE}."
-        ) from error

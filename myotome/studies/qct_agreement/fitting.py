@@ -28,7 +28,7 @@ from myotome.statistics.deming import fit_deming
 from myotome.studies.qct_agreement.readings import HU, Rating, find_spoiling, mean_ratio, rate, read_survey
 from myotome.studies.qct_agreement.settings import Fitting, StudySettings
 
-__all__ = ["Fit", "apply_fit", "fit_methods", "write_coefficients"]
+__all__ = ["Fit", "apply_fit", "fit_methods", "place_coefficients", "write_coefficients"]
 
 _TWO_TISSUE = "two_tissue"
 _EVERYBODY = "all"
@@ -106,7 +106,6 @@ def apply_fit(fit: Fit, settings: BoneDensitySettings) -> BoneDensitySettings:
 
 def write_coefficients(fit: Fit) -> str:
     """The part ``coefficients`` of ``configs/bone_density.yaml``, as YAML text."""
-    stream = StringIO()
     table = {}
     for method, one in fit.coefficients.items():
         if method != HU:
@@ -118,9 +117,38 @@ def write_coefficients(fit: Fit) -> str:
                 "other": _round(one.other),
                 "by_tube_voltage": by_voltage,
             }
+    return _write_yaml({"coefficients": table})
+
+
+def place_coefficients(configuration: str, coefficients: str) -> str:
+    """The text of a file like ``configs/bone_density.yaml`` with other coefficients of the methods that were fitted.
+
+    Everything else stays as it is, comments too.
+
+    Parameters
+    ----------
+    coefficients : as `write_coefficients` gives them
+
+    Raises
+    ------
+    InputError
+        When the configuration has no part ``coefficients`` of its own.
+    """
     yaml = YAML(typ="safe")
+    fitted, lines = yaml.load(coefficients)["coefficients"], configuration.splitlines(keepends=True)
+    start = next((number for number, line in enumerate(lines) if line.startswith("coefficients:")), None)
+    if start is None:
+        raise InputError("the configuration has no part 'coefficients': give a file like configs/bone_density.yaml.")
+    after = (number for number in range(start + 1, len(lines)) if not lines[number].startswith((" ", "\t")))
+    end = next(after, len(lines))
+    before = yaml.load("".join(lines[start:end]))["coefficients"]
+    return "".join([*lines[:start], _write_yaml({"coefficients": {**before, **fitted}}), *lines[end:]])
+
+
+def _write_yaml(table: Mapping[str, Any]) -> str:
+    stream, yaml = StringIO(), YAML(typ="safe")
     yaml.default_flow_style = False
-    yaml.dump({"coefficients": table}, stream)
+    yaml.dump(table, stream)
     return stream.getvalue()
 
 

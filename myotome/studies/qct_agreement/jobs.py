@@ -13,7 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from myotome.biomarkers.bone_density import SCHEMA, BoneDensitySettings, read_bone_density_settings, survey_bone
+from myotome.biomarkers.bone_density import (
+    SCHEMA,
+    BoneDensitySettings,
+    BoneSurvey,
+    References,
+    read_bone_density_settings,
+    survey_bone,
+)
 from myotome.errors import InputError, MyotomeError
 from myotome.geometry import Volume
 from myotome.inference.segmenter import BundleSegmenter, Segmenter
@@ -24,7 +31,7 @@ from myotome.structures import LabelMap, read_label_schema
 from myotome.studies.launching import Finished
 from myotome.studies.qct_agreement.changes import Changes, change_scan
 from myotome.studies.qct_agreement.faults import break_case
-from myotome.studies.qct_agreement.readings import Reference, describe_survey, read_reference
+from myotome.studies.qct_agreement.readings import SEGMENTER_REFUSED, Reference, describe_survey, read_reference
 from myotome.studies.qct_agreement.settings import StudySettings
 
 __all__ = [
@@ -77,7 +84,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Tools:
-    """What makes a phantom and what labels it; a test may have others."""
+    """What makes a phantom and what labels it; a test may have others.
+
+    A segmenter that refuses a scan raises `InputError`: such a scan has a row without a number.
+    """
 
     make: Callable[..., BoneCase] = make_bone
     segmenter: Callable[[str], Segmenter] = BundleSegmenter
@@ -127,20 +137,29 @@ class Worker:
         """A phantom's or a site's scan: facts, survey, reference and truth."""
         if job.image is not None:
             volume, labels = self._read(job)
-            survey = survey_bone(volume, labels, self.tools.bone)
+            survey, refusal = self._look_at(volume, labels)
             reference = Reference(job.qct_mg_cm3, reason="" if job.qct_mg_cm3 is not None else "not in qct.csv")
-            return self._row(volume, {}, describe_survey(survey), reference, None)
+            return self._row(volume, {}, survey, reference) | {"truth_mg_cm3": None, "refusal": refusal}
         case = self._make(job)
-        labels = case.label_map
-        if self.settings.segmenter == "bundle":
-            labels = self._bundle.segment(case.volume)
-        survey = survey_bone(case.volume, labels, self.tools.bone)
-        reader = survey if labels is case.label_map else survey_bone(case.volume, case.label_map, self.tools.bone)
+        drawn = self.settings.segmenter == "truth"
+        survey, refusal = self._look_at(case.volume, case.label_map if drawn else None)
         reference = Reference(None, reason="the calibration is broken")
         if not job.fault:
+            reader = survey if drawn else survey_bone(case.volume, case.label_map, self.tools.bone)
             reference = read_reference(case.volume, reader, self.settings.levels, self.tools.bone)
-        truth = case.truth["bmd_mg_cm3"]
-        return self._row(case.volume, case.truth, describe_survey(survey), reference, truth)
+        row = self._row(case.volume, case.truth, survey, reference)
+        return row | {"truth_mg_cm3": case.truth["bmd_mg_cm3"], "refusal": refusal}
+
+    def _look_at(self, volume: Volume, labels: LabelMap | None) -> tuple[BoneSurvey, str]:
+        """The survey by labels, those of the bundle when there are none; and the sentence of a bundle that refuses."""
+        if labels is None:
+            segmenter = self._bundle
+            try:
+                labels = segmenter.segment(volume)
+            except InputError as error:
+                nothing = References({}, volume.acquisition.tube_voltage_kv)
+                return BoneSurvey({}, nothing, (SEGMENTER_REFUSED,)), str(error)
+        return survey_bone(volume, labels, self.tools.bone), ""
 
     def _make(self, job: Job) -> BoneCase:
         scan = change_scan(make_bone_scan(job.seed), self.settings.scan)
@@ -157,12 +176,12 @@ class Worker:
             return self.settings.broken.faults[job.fault].scan
         return {}
 
-    def _read(self, job: Job) -> tuple[Volume, LabelMap]:
+    def _read(self, job: Job) -> tuple[Volume, LabelMap | None]:
         try:
             volume = read_volume(job.image, modality="CT")
-            if job.label is not None:
-                return volume, read_label_map(job.label, read_label_schema(SCHEMA), grid=volume.grid)
-            return volume, self._bundle.segment(volume)
+            if job.label is None:
+                return volume, None
+            return volume, read_label_map(job.label, read_label_schema(SCHEMA), grid=volume.grid)
         except MyotomeError as error:
             raise InputError(f"case '{job.case}': {error}") from error
 
@@ -171,12 +190,7 @@ class Worker:
         return self.tools.segmenter(self.settings.bundle)
 
     def _row(
-        self,
-        volume: Volume,
-        truth: Mapping[str, Any],
-        survey: dict[str, Any],
-        reference: Reference,
-        truth_mg_cm3: float | None,
+        self, volume: Volume, truth: Mapping[str, Any], survey: BoneSurvey, reference: Reference
     ) -> dict[str, Any]:
         acquisition = volume.acquisition
         facts = {
@@ -188,7 +202,7 @@ class Worker:
             "slice_thickness_mm": acquisition.slice_thickness_mm,
             "noise_hu": truth.get("noise_hu"),
         }
-        return {"facts": facts, "survey": survey, "reference": asdict(reference), "truth_mg_cm3": truth_mg_cm3}
+        return {"facts": facts, "survey": describe_survey(survey), "reference": asdict(reference)}
 
 
 def _noise_seed(job: Job) -> int:

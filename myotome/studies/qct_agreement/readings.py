@@ -31,6 +31,7 @@ from myotome.geometry import Volume
 __all__ = [
     "COLUMNS",
     "HU",
+    "SEGMENTER_REFUSED",
     "Rating",
     "Reference",
     "describe_survey",
@@ -45,10 +46,13 @@ __all__ = [
 HU = "hu"
 """Name of the method without a calibration: mean HU, turned into a density by the training part's line."""
 
+SEGMENTER_REFUSED = "segmenter_refused"
+"""Flag of a scan that the networks refused to label: there is nothing to measure."""
+
 COLUMNS = (
     *("job_id", "part", "case", "patient", "factor", "step", "fault", "sex", "age_years", "tube_voltage_kv", "kernel"),
     *("scanner", "slice_thickness_mm", "noise_hu", "method", "bmd", "lower", "upper", "levels", "flags"),
-    *("truth", "qct", "qct_reason", "counted", "outcome", "reason", "positive"),
+    *("truth", "qct", "qct_reason", "counted", "outcome", "reason", "refusal", "positive"),
 )
 _LEVELS_USED = "levels_used:"
 _Z = 1.96
@@ -219,7 +223,7 @@ def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     job = {name: row["job"].get(name) for name in ("part", "case", "patient", "factor", "step", "fault")}
     reference = row["reference"]
     known = {"truth": row["truth_mg_cm3"], "qct": reference["mg_cm3"], "qct_reason": reference["reason"]}
-    return {"job_id": row["job_id"], **job, **row["facts"], **known}
+    return {"job_id": row["job_id"], **job, **row["facts"], **known, "refusal": row.get("refusal", "")}
 
 
 def _judge(
@@ -232,7 +236,8 @@ def _judge(
     if not known:
         outcome, reason = "no reference", row["reference"]["reason"]
     elif rating.value is None:
-        outcome, reason = "refused", rating.flags[0]
+        outcome = "refused"
+        reason = SEGMENTER_REFUSED if SEGMENTER_REFUSED in rating.flags else rating.flags[0]
     elif spoiling:
         outcome, reason = "left out", spoiling
     values = {"bmd": rating.value, "lower": rating.lower, "upper": rating.upper}

@@ -13,6 +13,7 @@ from myotome import __version__
 from myotome.biomarkers.bone_density import BoneDensitySettings, read_bone_density_settings
 from myotome.io.atomic import atomic_path
 from myotome.report.pages import embed_figure, render_page
+from myotome.resources import config_path
 from myotome.studies.qct_agreement.analysis import EVERYBODY, REFERENCES
 from myotome.studies.qct_agreement.conclusion import REFERENCE_TITLES, TITLES, find_row
 from myotome.studies.qct_agreement.figures import (
@@ -23,15 +24,18 @@ from myotome.studies.qct_agreement.figures import (
     draw_repeats,
     draw_roc,
 )
+from myotome.studies.qct_agreement.fitting import place_coefficients
 from myotome.studies.qct_agreement.jobs import TEST, TRAINING, WHOLE
 from myotome.studies.qct_agreement.readings import HU
 from myotome.studies.qct_agreement.settings import StudySettings
 from myotome.studies.qct_agreement.study import Findings
 from myotome.studies.results import format_figure, write_results
 
-__all__ = ["COEFFICIENTS", "write_report"]
+__all__ = ["COEFFICIENTS", "CONFIGURATION", "write_report"]
 
 COEFFICIENTS = "bone_density_coefficients.yaml"
+CONFIGURATION = "bone_density.yaml"
+"""The product's configuration with the fitted coefficients in it."""
 
 _PARTS = {TRAINING: "training", TEST: "test"}
 _MEASURES = {"spearman": 3, "pearson": 3, "icc": 3, "bias": 2, "sd": 2, "slope": 4}
@@ -51,6 +55,8 @@ def write_report(
 ) -> None:
     """Write ``report.html``, ``report.pdf`` (where Pango is installed), ``summary.json``, the tables and coefficients.
 
+    The coefficients are a file by themselves, and in their place in the project's configuration of bone density.
+
     Raises
     ------
     OutputError
@@ -59,6 +65,9 @@ def write_report(
     bone = bone or read_bone_density_settings()
     with atomic_path(output / COEFFICIENTS) as temporary:
         temporary.write_text(findings.coefficients, encoding="utf-8")
+    configuration = config_path("bone_density.yaml").read_text(encoding="utf-8")
+    with atomic_path(output / CONFIGURATION) as temporary:
+        temporary.write_text(place_coefficients(configuration, findings.coefficients), encoding="utf-8")
     write_results(output, _render(findings, settings, bone), _summarise(findings, settings), findings.tables)
 
 

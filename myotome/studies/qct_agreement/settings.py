@@ -11,7 +11,7 @@ from typing import Any
 from myotome.biomarkers.bone_density import METHODS
 from myotome.errors import InputError
 from myotome.resources import config_path
-from myotome.studies.protocol import People, Settings, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import People, Settings, read_protocol, refuse_other_kinds, refuse_unknown_parts
 from myotome.studies.qct_agreement.changes import Changes, check_changes
 
 __all__ = [
@@ -183,7 +183,7 @@ def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
     """
     refuse_unknown_parts(table, [one.name for one in fields(StudySettings)], _EXAMPLE)
     parts = dict(table)
-    try:
+    with refuse_other_kinds(_EXAMPLE):
         for name in ("training", "test"):
             parts[name] = People(**table[name])
         for name in ("methods", "levels", "leave_out", "groups", "bars"):
@@ -197,10 +197,6 @@ def make_study_settings(table: Mapping[str, Any]) -> StudySettings:
         parts["broken"] = Broken(People(**table["broken"]["people"]), faults)
         parts["site"] = Site(**{**table["site"], "range_mg_cm3": tuple(table["site"]["range_mg_cm3"])})
         return StudySettings(**parts)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"the study's configuration has a part of another kind ({error}): begin with a copy of {_EXAMPLE}."
-        ) from error
 
 
 def _make_fault(row: Mapping[str, Any]) -> Fault:

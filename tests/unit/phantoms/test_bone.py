@@ -214,6 +214,18 @@ def test_rods_show_their_hu_where_the_truth_says(kind):
         assert slope == pytest.approx(1.01 * float(compute_k2hpo4_slope(case.truth["effective_kev"])), rel=1e-3)
 
 
+def test_a_heavy_back_does_not_sink_into_the_rods():
+    sides = BoneScan(
+        noise_hu=0.0, table=False, in_plane_mm=2.0, matrix=225, top=13.5, bottom=14.5, qct_phantom="k2hpo4"
+    )
+    case = make_bone(2200002, sides)  # the back hangs down on both sides of the spine by 16 mm
+    axis = (np.arange(225) - 112) * 2.0
+    for rod in case.truth["qct_phantom"]["rods"]:
+        inside = np.hypot(axis[:, None] - rod["x_mm"], axis[None, :] - rod["y_mm"]) < rod["radius_mm"] - 3
+        shown = case.volume.array[inside]
+        assert np.abs(shown - rod["hu"]).max() < 3
+
+
 def test_a_truncated_field_has_neither_air_nor_fat_outside():
     case = make_bone(PLAIN, replace(CLEAN, top=12.0, bottom=12.3, field_mm=200.0))
     axis = (np.arange(210) - 104.5) * 2.0

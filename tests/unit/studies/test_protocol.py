@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from myotome.errors import InputError, OutputError
-from myotome.studies.protocol import claim_folder, compute_fingerprint, read_protocol, refuse_unknown_parts
+from myotome.studies.protocol import (
+    claim_folder,
+    compute_fingerprint,
+    read_protocol,
+    refuse_other_kinds,
+    refuse_unknown_parts,
+)
 
 
 def test_a_preset_lies_over_the_parts(tmp_path):
@@ -28,6 +34,14 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path):
 def test_missing_and_unknown_parts_are_named(table, part):
     with pytest.raises(InputError, match=f"'{part}'.: begin with a copy of example.yaml"):
         refuse_unknown_parts(table, ["seed", "folds"], "example.yaml")
+
+
+def test_a_part_of_another_kind_is_refused_and_other_errors_are_left_alone():
+    sentence = r"part of another kind \(.*not iterable\): begin with a copy of example.yaml"
+    with pytest.raises(InputError, match=sentence), refuse_other_kinds("example.yaml"):
+        tuple(3)
+    with pytest.raises(OSError, match="no disk"), refuse_other_kinds("example.yaml"):
+        raise OSError("no disk")
 
 
 def test_fingerprints_tell_settings_apart_whatever_their_order():

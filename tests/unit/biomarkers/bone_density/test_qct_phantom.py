@@ -11,8 +11,11 @@ SLOPE, OFFSET = 1.4, 6.0
 K2HPO4, HA = (0.0, 50.0, 100.0, 200.0), (0.0, 75.0, 150.0)
 
 
-def make_scan(densities=K2HPO4, *, turned=False, noise_hu=12.0, sunk=0, slope=SLOPE):
-    """A back over a slab of plastic with rods; in the first ``sunk`` of 12 slices the back sinks into the slab."""
+def make_scan(densities=K2HPO4, *, turned=False, noise_hu=12.0, sunk=0, slope=SLOPE, fat_mm=None):
+    """A back over a slab of plastic with rods; in the first ``sunk`` of 12 slices the back sinks into the slab.
+
+    ``fat_mm`` lays fat over everything from so far above the middle of the rods, in every slice.
+    """
     shape = (220, 200, 12)
     x, y = (np.arange(size) * SPACING[0] - size * SPACING[0] / 2 for size in shape[:2])
     x, y = np.meshgrid(x, y, indexing="ij")
@@ -22,6 +25,8 @@ def make_scan(densities=K2HPO4, *, turned=False, noise_hu=12.0, sunk=0, slope=SL
     order = densities[::-1] if turned else densities
     for place, density in zip((np.arange(len(order)) - (len(order) - 1) / 2) * 42, order, strict=True):
         plane[np.hypot(x - place, y + 78) <= 9] = OFFSET + slope * density
+    if fat_mm is not None:
+        plane[y + 78 > fat_mm] = -100
     image = np.repeat(plane[..., None], shape[2], axis=2)
     image[:, :, :sunk][np.hypot(x / 110, (y + 10) / 80) <= 1] = 40
     image += np.random.default_rng(4).normal(0, noise_hu, shape)
@@ -54,3 +59,12 @@ def test_what_is_no_phantom_is_not_taken_for_one(rods):
     refused = calibrate_with_phantom(make_scan(**rods))
     assert isinstance(refused, CalibrationRefused)
     assert refused.reasons == ("phantom_not_found",)
+
+
+@pytest.mark.parametrize(("fat_mm", "found"), [(7.0, True), (1.0, False), (-2.0, False)])
+def test_rods_that_the_back_covers_are_found_whole_or_not_at_all(fat_mm, found):
+    calibration = calibrate_with_phantom(make_scan(fat_mm=fat_mm, noise_hu=20.0))
+    if found:
+        assert calibration.to_bmd(OFFSET + SLOPE * 120)[0] == pytest.approx(120, abs=1.5)
+    else:
+        assert isinstance(calibration, CalibrationRefused), "a line of half the slope is no calibration"

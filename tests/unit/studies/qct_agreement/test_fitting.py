@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
 from myotome.biomarkers.bone_density import (
     Calibration,
@@ -19,7 +18,7 @@ from myotome.biomarkers.bone_density import (
 from myotome.errors import InputError
 from myotome.resources import config_path
 from myotome.studies.qct_agreement import readings as readings_module
-from myotome.studies.qct_agreement.fitting import apply_fit, fit_methods, write_coefficients
+from myotome.studies.qct_agreement.fitting import apply_fit, fit_methods, place_coefficients, write_coefficients
 from myotome.studies.qct_agreement.jobs import Job
 from myotome.studies.qct_agreement.readings import (
     HU,
@@ -126,15 +125,29 @@ def test_a_voltage_with_enough_people_has_densities_of_its_own():
 
 def test_the_coefficients_are_written_as_the_product_reads_them(tmp_path):
     fit = fit_methods(make_people("training", 40, seed=4), STUDY, BONE, "a test")
-    table = YAML(typ="safe").load(config_path("bone_density.yaml").read_text())
-    table |= YAML(typ="safe").load(write_coefficients(fit))
-    YAML(typ="safe").dump(table, tmp_path / "bone.yaml")
+    own = config_path("bone_density.yaml").read_text()
+    placed = place_coefficients(own, write_coefficients(fit))
+    (tmp_path / "bone.yaml").write_text(placed)
+    comments = [line for line in own.splitlines() if "#" in line]
+    assert comments and all(line in placed.splitlines() for line in comments), "comments stay"
+    assert place_coefficients(placed, write_coefficients(fit)) == placed
     read = read_bone_density_settings(tmp_path / "bone.yaml")
     survey = make_survey(95.0)
     for method in ("two_tissue", "multi_tissue"):
         assert read.coefficients[method].source == "a test"
         fitted = rate(survey, method, apply_fit(fit, BONE)).value
         assert rate(survey, method, read).value == pytest.approx(fitted, abs=0.05)
+
+
+def test_coefficients_of_one_method_leave_those_of_the_other(tmp_path):
+    fit = fit_methods(make_people("training", 20, seed=4), STUDY.changed(methods=("two_tissue",)), BONE, "a test")
+    own = config_path("bone_density.yaml").read_text()
+    (tmp_path / "bone.yaml").write_text(place_coefficients(own, write_coefficients(fit)))
+    read, before = read_bone_density_settings(tmp_path / "bone.yaml"), read_bone_density_settings()
+    assert read.coefficients["multi_tissue"] == before.coefficients["multi_tissue"]
+    assert read.coefficients["two_tissue"].source == "a test"
+    with pytest.raises(InputError, match="no part 'coefficients'"):
+        place_coefficients("method: two_tissue\n", write_coefficients(fit))
 
 
 def test_too_few_people_are_refused():

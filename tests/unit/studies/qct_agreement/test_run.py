@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from myotome.errors import MyotomeError, OutputError
+from myotome.biomarkers.bone_density import read_bone_density_settings
+from myotome.errors import BundleError, InputError, MyotomeError, OutputError
 from myotome.io import write_label_map, write_volume
 from myotome.phantoms.bone import BoneScan
 from myotome.structures import LabelMap
@@ -104,6 +105,69 @@ def test_the_bundle_labels_what_is_measured_and_the_drawing_the_reference(tmp_pa
     assert row["survey"]["levels"] == {} and row["reference"]["mg_cm3"] == pytest.approx(row["truth_mg_cm3"], abs=1)
 
 
+@dataclass
+class Choosy:
+    """Labels blocks as they are drawn, and refuses the least dense people and whoever lies in padding."""
+
+    bundle: str
+
+    def segment(self, volume):
+        drawn = make_block_case(0, BoneScan()).label_map
+        bone = volume.array[drawn.array == drawn.schema["vertebral_body_l1"].index]
+        if volume.array[0, 0, 0] == -1024 or bone.mean() < 85:
+            raise InputError("the vertebrae of this scan cannot be named surely enough.")
+        return drawn
+
+
+def test_a_scan_that_the_bundle_refuses_is_a_row_without_a_number(tmp_path):
+    settings = SETTINGS.changed(segmenter="bundle")
+    tools = Tools(make=Maker(), segmenter=Choosy, bone=BONE)
+    findings = run_study(settings, tmp_path, Means(tools=tools))
+    write_report(tmp_path, findings, settings, BONE)
+    flow = findings.tables["flow"]
+    lost = flow[(flow["part"] == "test") & (flow["outcome"] != "compared")]
+    assert set(lost["method"]) == {"two_tissue", "multi_tissue", "hu"}
+    assert (
+        set(lost["reason"]) == {"segmenter_refused"}
+        and (lost["scans"] == 1).all()
+        and (lost["osteoporosis"] == 1).all()
+    )
+    readings = pd.read_csv(tmp_path / "readings.csv")
+    refused = readings[readings["refusal"].notna()]
+    assert refused["bmd"].isna().all() and refused["flags"].str.contains("segmenter_refused").all()
+    assert refused["refusal"].unique().tolist() == ["the vertebrae of this scan cannot be named surely enough."]
+    decisions = findings.tables["decisions"].set_index(["method", "reference", "part", "question", "people", "measure"])
+    row = decisions[decisions["rule"] == "fixed"].loc[
+        ("two_tissue", "truth", "test", "osteoporosis", "all", "sensitivity")
+    ]
+    assert row["fn"] == 1, "a refused scan counts as missed"
+    ordeal = findings.tables["ordeal"].set_index(["method", "fault"])
+    broken = ordeal.loc[("multi_tissue", "missing_fat")]
+    assert (broken["refused"], broken["silent"], broken["named"]) == (2, 0, 0)
+    assert any("1 refused (segmenter_refused)" in sentence for sentence in findings.conclusion)
+
+
+def test_a_sites_scan_without_labels_may_be_refused_too(tmp_path):
+    case = make_block_case(0, BoneScan())  # the least dense
+    write_volume(tmp_path / "scan.nii.gz", case.volume)
+    job = Job("test", "s0", "P0", image=str(tmp_path / "scan.nii.gz"), qct_mg_cm3=60.0)
+    Worker(SETTINGS, tmp_path / "out", Tools(segmenter=Choosy, bone=BONE))(job)
+    row = read_rows(tmp_path / "out", [job])[0]
+    assert row["survey"]["levels"] == {} and row["refusal"].startswith("the vertebrae of this scan cannot")
+    assert row["reference"]["mg_cm3"] == 60.0 and row["truth_mg_cm3"] is None
+
+
+def test_without_weights_the_study_ends(tmp_path):
+    def none(bundle):
+        raise BundleError(f"the bundle '{bundle}' has no weights.")
+
+    settings = SETTINGS.changed(segmenter="bundle")
+    job = list_jobs(settings)[0]
+    with pytest.raises(BundleError, match="no weights"):
+        Worker(settings, tmp_path, Tools(make=Maker(), segmenter=none, bone=BONE))(job)
+    assert not row_path(tmp_path, job).exists()
+
+
 def test_fat_is_cut_off_with_the_field():
     case = make_block_case(2400000, BoneScan())
     cut = break_case(case, "missing_fat", Fault("", ()), seed=2400000)
@@ -150,6 +214,9 @@ def test_the_study_from_scans_to_its_folder(tmp_path, tools):
     assert silent["two_tissue", "all"] == 0 and silent["two_tissue", "whole"] == 2
     readings = pd.read_csv(tmp_path / "readings.csv")
     assert len(readings) == 3 * jobs and "youden_mg_cm3" in (tmp_path / "bone_density_coefficients.yaml").read_text()
+    placed = read_bone_density_settings(tmp_path / "bone_density.yaml")
+    assert placed.coefficients["two_tissue"].source == findings.facts["source"]
+    assert placed.uncorrected() == read_bone_density_settings().uncorrected(), "nothing else is changed"
     before = len(tools.make.asked)
     assert run_study(SETTINGS, tmp_path, Means(tools=tools)).conclusion == findings.conclusion
     assert len(tools.make.asked) == before, "nothing is made a second time"
