@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from monai.networks.utils import eval_mode
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from myotome.errors import InputError
 from myotome.geometry import Grid, Volume
@@ -20,7 +19,7 @@ from myotome.inference.disc_levels import LEVEL_FLOOR, NO_LEVEL, DiscLevels, nam
 from myotome.inference.disc_tracks import SliceDisc, link_discs
 from myotome.inference.volumes import VolumeInferer
 from myotome.measurement import Instance
-from myotome.networks import LumbarDiscSegmenter, read_weights
+from myotome.networks import LumbarDiscSegmenter, paste_masks, read_weights
 from myotome.structures import LabelMap, read_label_schema
 from myotome.transforms import WorkingPlane, find_view
 
@@ -199,7 +198,7 @@ class DiscInferer(VolumeInferer):
         for index, item in zip(indices, found, strict=True):
             discs = network.settle(item, axial)
             sure = discs["scores"] >= least_score
-            drawn = paste_masks_in_image(discs["masks"][sure], discs["boxes"][sure], (plane.size, plane.size))
+            drawn = paste_masks(discs["masks"][sure], discs["boxes"][sure], plane.size, plane.size)
             restored = plane.restore(drawn[:, 0].float().cpu().numpy()) if len(drawn) else np.zeros((0, 1, 1))
             figures = (discs[name][sure].double().cpu().tolist() for name in ("scores", "lumbosacral"))
             for mask, score, share in zip(restored >= 0.5, *figures, strict=True):

@@ -20,7 +20,7 @@ from myotome.networks.lumbar_disc import (
     LumbarDiscSegmenter,
     copy_disc_source,
 )
-from myotome.networks.mask_rcnn import BACKBONES, LOSSES, MaskRcnn, make_mask_rcnn
+from myotome.networks.mask_rcnn import BACKBONES, LOSSES, MaskRcnn, make_mask_rcnn, paste_masks
 from myotome.networks.mobile_unet import MobileEncoder, MobileUNet
 from myotome.networks.pretext import PERMUTATIONS, TILES, Autoencoder, JigsawNetwork
 from myotome.networks.spine_sequence import (
@@ -104,6 +104,7 @@ __all__ = [
     "list_transfer",
     "locate_level",
     "make_mask_rcnn",
+    "paste_masks",
     "read_coco_weights",
     "read_imagenet_weights",
     "read_mobilenet_weights",

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import box_iou
 
 from myotome.errors import BundleError, InputError
-from myotome.networks.mask_rcnn import BACKBONES, LOSSES, MaskRcnn, make_mask_rcnn
+from myotome.networks.mask_rcnn import BACKBONES, LOSSES, MaskRcnn, make_mask_rcnn, paste_masks
 from myotome.networks.mobile_unet import fold_torchvision_names
 from myotome.networks.weights import read_coco_weights, read_mobilenet_weights
 
@@ -120,7 +119,7 @@ class LumbarDiscSegmenter(nn.Module):
         discs = self.settle(found, axial)
         sure = discs["scores"] >= self.least_score
         boxes = discs["boxes"][sure]
-        masks = paste_masks_in_image(discs["masks"][sure], boxes, (height, width))[:, 0]
+        masks = paste_masks(discs["masks"][sure], boxes, height, width)[:, 0]
         painted = torch.zeros((self.label_count, height, width), dtype=masks.dtype, device=masks.device)
         labels = self._count_up(boxes[:, 1] + boxes[:, 3], discs["lumbosacral"][sure], axial)
         for index in range(len(labels)):

@@ -3,7 +3,7 @@
 # TorchScript reads the annotations below, and cannot read those that are postponed: no `from __future__` here.
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import grid_sample, interpolate
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -15,7 +15,7 @@ from torchvision.ops import Conv2dNormActivation, FeaturePyramidNetwork, MultiSc
 
 from myotome.networks.mobile_unet import FEATURE_CHANNELS, MobileEncoder
 
-__all__ = ["BACKBONES", "LOSSES", "MaskRcnn", "make_mask_rcnn"]
+__all__ = ["BACKBONES", "LOSSES", "MaskRcnn", "make_mask_rcnn", "paste_masks"]
 
 BACKBONES = ("mobile", "resnet50")
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
@@ -173,6 +173,35 @@ class MaskRcnn(nn.Module):
         found, further = self.roi_heads(features, proposals, sizes, targets)
         losses.update(further)
         return losses, found
+
+
+def paste_masks(masks: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
+    """Masks of boxes as masks of the image: undoes how training cut its masks out of boxes.
+
+    Training samples a mask by torchvision's ``roi_align``, in which pixel k lies at coordinate k. torchvision's own
+    ``paste_masks_in_image`` rounds boxes to whole pixels and draws each a pixel too wide and too high, which is a tenth
+    of a disc's height.
+
+    Parameters
+    ----------
+    masks : (N, 1, M, M) probabilities.
+    boxes : (N, 4) x, y, x, y; a box of whole pixels ends behind its last one.
+
+    Returns
+    -------
+    Tensor
+        (N, 1, height, width); 0 outside the boxes.
+    """
+    start, span = boxes[:, None, :2], (boxes[:, 2:] - boxes[:, :2]).clamp(min=1.0)[:, None]
+    length = max(height, width)
+    pixels = torch.arange(length, dtype=boxes.dtype, device=boxes.device)[None, :, None]
+    places = (pixels - start) / span
+    inside = (places >= -0.5 / span) & (places < 1 - 0.5 / span)
+    places = 2 * places - 1
+    across, down = places[:, None, :width, 0], places[:, :height, None, 1]
+    grid = torch.stack((across.expand(-1, height, -1), down.expand(-1, -1, width)), dim=3)
+    drawn = grid_sample(masks, grid.to(masks.dtype), mode="bilinear", padding_mode="border", align_corners=False)
+    return drawn * (inside[:, None, :width, 0] & inside[:, :height, None, 1])[:, None]
 
 
 def make_mask_rcnn(backbone: str, class_count: int) -> MaskRcnn:

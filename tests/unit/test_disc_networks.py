@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.models.detection.roi_heads import project_masks_on_boxes
 from torchvision.ops import box_iou
 
 from myotome.errors import BundleError, InputError
@@ -19,6 +20,7 @@ from myotome.networks import (
     LumbarDiscSegmenter,
     copy_disc_source,
     make_mask_rcnn,
+    paste_masks,
     write_weights,
 )
 from myotome.networks.mask_rcnn import MaskRcnn
@@ -141,6 +143,24 @@ def test_a_slice_is_painted_with_levels_counted_up(segmenter):
     axial = paint(segmenter, ((10, 20, 80, 70), AXIAL_DISC, 0.9), bars[5][:2] + (0.6,))
     assert set(np.unique(axial)) == {0, 6} and axial[187, 35] == 0 and axial[45, 45] == 6
     assert not paint(segmenter).any()
+
+
+@pytest.mark.parametrize("move", [(0, 0, 0, 0), (-3, -2, 4, 1.5), (-0.3, -0.2, 0.6, 0.4)])
+def test_masks_come_back_as_training_cut_them_out(move):
+    rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(128.0), indexing="ij")
+    discs = torch.stack(
+        [((columns - x) / 22) ** 2 + ((rows - y) / 5.5) ** 2 < 1 for x, y in ((40.0, 30.0), (80.5, 60.5))]
+    )
+    edges = [(disc.any(0).nonzero(), disc.any(1).nonzero()) for disc in discs]
+    boxes = torch.tensor([[x[0], y[0], x[-1] + 1, y[-1] + 1] for x, y in edges], dtype=torch.float32) + torch.tensor(
+        move
+    )
+    cut = project_masks_on_boxes(discs.float(), boxes, torch.arange(2), 28)
+    drawn = paste_masks(cut[:, None], boxes, 96, 128)[:, 0] >= 0.5
+    for disc, again in zip(discs, drawn, strict=True):
+        assert (disc & again).sum() / (disc | again).sum() > 0.95
+        assert int(again.sum()) == pytest.approx(int(disc.sum()), rel=0.03)
+    assert paste_masks(cut[:0, None], boxes[:0], 96, 128).shape == (0, 1, 96, 128)
 
 
 def test_torchscript_paints_the_same(segmenter):
