@@ -50,9 +50,13 @@ def test_what_lies_beside_a_disc_in_its_own_slices_is_left_out():
     assert [track.volume_px for track in tracks] == [1600, 320]  # 35 mm beside it, and not what is 10 mm below
 
 
-def test_a_speck_is_no_disc():
-    found = [disc(index, row) for index in range(5) for row in (20, 60, 100)] + [disc(4, 150, size=(5, 10))]
-    assert len(link_discs(sorted(found, key=lambda piece: piece.slice_index), SAGITTAL)) == 3
+@pytest.mark.parametrize(
+    ("slices", "size", "count"), [((4,), (5, 10), 3), ((2, 3), (10, 22), 3), ((2, 3), (10, 30), 4)]
+)
+def test_a_speck_is_no_disc(slices, size, count):
+    found = [disc(index, row) for index in range(5) for row in (20, 60, 100)]
+    found += [disc(index, 150, size=size) for index in slices]
+    assert len(link_discs(sorted(found, key=lambda piece: piece.slice_index), SAGITTAL)) == count
     assert link_discs([], SAGITTAL) == []
 
 
