@@ -202,9 +202,12 @@ class MyotomeDatastore(Datastore):
         names = _segment_names(label_info)
         fitting = self._that_fit(lambda schema: rename_labels(array, grid, schema, names), label_info, image_id)
         found = next(fitting)
-        if not (names or label_info.get("model") or self.bundle_at(image_id)) and (other := next(fitting, None)):
+        if names or label_info.get("model") or self.bundle_at(image_id):
+            return found
+        schemas = [found.schema.name, *(other.schema.name for other in fitting)]
+        if len(schemas) > 1:
             raise InputError(
-                f"the label's numbers could be {found.schema.name} or {other.schema.name}: send the bundle's name as "
+                f"the label's numbers could be {', '.join(schemas[:-1])} or {schemas[-1]}: send the bundle's name as "
                 "'model', or the names of the segments as 'label_info'."
             )
         return found

@@ -157,7 +157,9 @@ def test_bare_numbers_that_several_bundles_know_are_refused(server, studies, tmp
     label = {"label": ("p7.nii.gz", (tmp_path / "p7.nii.gz").read_bytes())}
     reply = server.put("/datastore/label?image=p7", files=label)
     assert reply.status_code == 400
-    assert "could be l3_muscle_ct or respiratory_muscle_ct" in reply.json()["detail"]
+    sentence = reply.json()["detail"]
+    assert "the label's numbers could be" in sentence and "send the bundle's name as 'model'" in sentence
+    assert all(name in sentence for name in ("bone_density_ct", "l3_muscle_ct", "respiratory_muscle_ct"))
 
 
 def test_unknown_segments_images_models_and_tags_are_refused(server, studies, tmp_path):
