@@ -50,6 +50,7 @@ from myotome.networks.weights import (
     read_imagenet_weights,
     read_mobilenet_weights,
     read_weights,
+    replace_file,
     write_weights,
 )
 
@@ -110,6 +111,7 @@ __all__ = [
     "read_mobilenet_weights",
     "read_weights",
     "regions_of",
+    "replace_file",
     "sample_squares",
     "write_weights",
 ]

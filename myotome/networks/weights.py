@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,14 @@ from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from myotome.errors import BundleError
 
-__all__ = ["read_coco_weights", "read_imagenet_weights", "read_mobilenet_weights", "read_weights", "write_weights"]
+__all__ = [
+    "read_coco_weights",
+    "read_imagenet_weights",
+    "read_mobilenet_weights",
+    "read_weights",
+    "replace_file",
+    "write_weights",
+]
 
 _MOBILENETS: dict[str, WeightsEnum] = {
     "imagenet": MobileNet_V3_Large_Weights.IMAGENET1K_V2,
@@ -47,16 +56,26 @@ def read_weights(module: nn.Module, path: str | Path, device: torch.device | str
     return module
 
 
-def write_weights(state: dict[str, Any], path: str | Path) -> str:
-    """Write a state dict whole or not at all; returns the file's sha256."""
-    path = Path(path)
+@contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Give a name beside a file, to be written to; it becomes the file when all went well, and is removed when not.
+
+    For what may not import `myotome.io`, whose ``atomic_path`` also says why a file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(state, unfinished)
+        yield unfinished
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_weights(state: dict[str, Any], path: str | Path) -> str:
+    """Write a state dict whole or not at all; returns the file's sha256."""
+    path = Path(path)
+    with replace_file(path) as unfinished:
+        torch.save(state, unfinished)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

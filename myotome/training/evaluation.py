@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, distributed
 
 from myotome.geometry import Grid, Volume
 from myotome.metrics import score_label_map
+from myotome.networks import replace_file
 from myotome.structures import LabelMap, read_label_schema
 
 __all__ = ["CaseScores", "MaskedBatch", "gather_rows", "write_csv"]
@@ -120,9 +120,7 @@ def _summarise(rows: Iterable[tuple]) -> list[tuple]:
 
 def write_csv(path: Path, columns: Iterable[str], rows: Iterable[tuple]) -> None:
     """A table, whole or not at all; ``None`` is an empty cell."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with replace_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-    os.replace(unfinished, path)

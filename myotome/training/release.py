@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from myotome.errors import BundleError
+from myotome.networks import replace_file
 
 __all__ = ["WEIGHTS", "copy_weights", "join_stages", "record_large_file", "record_weights"]
 
@@ -52,14 +52,8 @@ def join_stages(stages: Mapping[str, Path]) -> dict[str, Tensor]:
 
 def copy_weights(weights: Path, bundle: Path, name: str = WEIGHTS) -> str:
     """Put a weights file into a bundle and `record_weights`; its sha256."""
-    target = bundle / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with replace_file(bundle / name) as unfinished:
         shutil.copyfile(weights, unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return record_weights(bundle, name)
 
 
@@ -69,23 +63,20 @@ def record_weights(bundle: Path, name: str = WEIGHTS) -> str:
     table = json.loads(metadata.read_text(encoding="utf-8"))
     sha256 = _hash(bundle / name)
     table["weights_sha256"] = {**table.get("weights_sha256", {}), name: sha256}
-    _write(metadata, json.dumps(table, indent=4) + "\n")
+    with replace_file(metadata) as unfinished:
+        unfinished.write_text(json.dumps(table, indent=4) + "\n", encoding="utf-8")
     return sha256
 
 
 def record_large_file(bundle: Path, weights: Path, name: str) -> str:
     """Write ``large_files.yml`` of a bundle for one file that is too large to be in it; the file's sha256."""
     sha256 = _hash(weights)
-    _write(bundle / "large_files.yml", _LARGE_FILES.format(bundle=bundle.name, path=name, sha256=sha256))
+    with replace_file(bundle / "large_files.yml") as unfinished:
+        text = _LARGE_FILES.format(bundle=bundle.name, path=name, sha256=sha256)
+        unfinished.write_text(text, encoding="utf-8")
     return sha256
 
 
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)

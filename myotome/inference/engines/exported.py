@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-import os
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from myotome.inference.engines.base import Engine, EngineError, artefact_folder, fingerprint
+from myotome.networks import replace_file
 
 __all__ = ["OnnxRuntimeEngine", "OpenVinoEngine", "TensorRtEngine"]
 
@@ -36,15 +36,12 @@ class _ExportedEngine(Engine):
         channels = "_".join(str(value.shape[1]) for value in inputs)
         path = self._folder / f"network_{channels}_torch{torch.__version__}.onnx"
         if not path.is_file():
-            unfinished = path.with_name(f".{path.name}.{os.getpid()}")
             try:
-                _export(self.network, inputs, unfinished)
-                os.replace(unfinished, path)
+                with replace_file(path) as unfinished:
+                    _export(self.network, inputs, unfinished)
             except Exception as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise EngineError(f"the network cannot be exported for the engine '{self.name}' ({reason}).") from error
-            finally:
-                unfinished.unlink(missing_ok=True)
         return path
 
 
