@@ -7,6 +7,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from myotome.errors import InputError
 from myotome.geometry import Grid, reorient
@@ -22,6 +24,7 @@ from myotome.inference.slices import SliceInferer, spread_slices
 from myotome.inference.volumes import KeepsRefusal, require_axial_grid
 from myotome.measurement import Level
 from myotome.networks import SEQUENCE, SEQUENCE_LEVELS, TISSUE_OF_LABEL, TISSUES, BoneDensitySegmenter
+from myotome.transforms import decide_largest
 
 __all__ = ["BoneInferer", "decide_tissue"]
 
@@ -30,10 +33,10 @@ _BODY = slice(1, len(SEQUENCE_LEVELS) + 1)  # channels of the bodies, and of the
 _MARGIN_MM = 6.0  # beyond the row's own slices of T8 to L3: a boundary may be two bins away
 
 
-def decide_tissue(plane: np.ndarray) -> np.ndarray:
+def decide_tissue(plane: np.ndarray | Tensor) -> np.ndarray | Tensor:
     """Index in `myotome.networks.TISSUES` of each pixel of (14, ...) probabilities: bodies count together."""
-    joined = np.concatenate((plane[:1], plane[_BODY].sum(axis=0, keepdims=True), plane[_BODY.stop :]))
-    return joined.argmax(axis=0).astype(np.uint8)
+    join = torch.cat if isinstance(plane, Tensor) else np.concatenate
+    return decide_largest(join((plane[:1], plane[_BODY].sum(axis=0, keepdims=True), plane[_BODY.stop :])))
 
 
 class BoneInferer(KeepsRefusal, SliceInferer):

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from myotome.geometry import reorient
+from myotome.inference.device_copies import iter_on_host, put_on_device
 from myotome.inference.engines import Engine
 from myotome.inference.label_maps import LabelMapInferer
 from myotome.transforms import (
+    BatchRestorer,
     PlaneRestorer,
     decide_muscle,
     decide_within,
@@ -22,9 +24,12 @@ from myotome.transforms import (
     in_plane_size,
     neighbour_step,
     resample_plane,
+    resample_planes,
 )
 
 __all__ = ["AdjacentSliceInferer", "SliceInferer", "spread_slices"]
+
+_SLICES_ON_DEVICE = 16  # per call of the network: fewer leave a large GPU idle
 
 
 class SliceInferer(LabelMapInferer):
@@ -36,10 +41,11 @@ class SliceInferer(LabelMapInferer):
     Parameters
     ----------
     divisible : slices are padded at their far edges to a multiple of this, and the padding is cut off again.
-    batch_size : slices per call of the network.
+    batch_size : slices per call of the network; on a GPU at least 16.
     neighbour_mm : how far away the neighbours lie (`myotome.transforms.neighbour_step`); ``None``: the next slices.
 
-    `decide` says what the network's (C, ...) output means for a pixel, and `outside` what lies beyond the body's box.
+    `decide` says what the network's (C, ...) output means for a pixel, array or tensor, and `outside` what lies beyond
+    the body's box.
     """
 
     decide = staticmethod(decide_muscle)
@@ -95,21 +101,57 @@ class SliceInferer(LabelMapInferer):
 
     def _run(self, array: np.ndarray, affine: np.ndarray, engine: Engine, masks: Sequence[np.ndarray]) -> np.ndarray:
         image, box, size, step = self._locate(array, affine)
-        places = (_working_positions(full, part) for full, part in zip(image.shape[:2], size, strict=True))
-        restore = PlaneRestorer(*places, size, self.decide)
+        places = [_working_positions(full, part) for full, part in zip(image.shape[:2], size, strict=True)]
         labels = np.full_like(array, self.outside, dtype=np.uint8)
         target = reorient(labels, affine)[0][box]
-        known = [reorient(mask, affine)[0][box] for mask in masks]
-        depth = image.shape[2]
-        outputs = engine.map(self._batches(image, known, size, range(depth), step))
-        for start in range(0, depth, self.batch_size):
-            with self._timed("network"):
-                planes = next(outputs)
-            with self._timed("restore"):
-                for index, plane in enumerate(planes, start):
-                    target[..., index] = restore(plane[:, : size[0], : size[1]].numpy())
-            self._tell(min(start + self.batch_size, depth) / depth)
+        depth, done = image.shape[2], 0
+        if engine.resident and not masks:
+            restored = iter_on_host(self._label_on_device(image, size, places, step, engine))
+        else:
+            known = [reorient(mask, affine)[0][box] for mask in masks]
+            restored = self._label_here(image, known, size, places, step, engine)
+        for planes in restored:
+            for plane in planes[: depth - done]:
+                target[..., done] = plane
+                done += 1
+            self._tell(done / depth)
         return labels if not masks else decide_within(masks[0], labels)
+
+    def _label_here(
+        self,
+        image: np.ndarray,
+        masks: Sequence[np.ndarray],
+        size: tuple[int, int],
+        places: Sequence[np.ndarray],
+        step: int,
+        engine: Engine,
+    ) -> Iterator[list[np.ndarray]]:
+        """Labels of each batch of slices on the image's own pixels."""
+        restore = PlaneRestorer(*places, size, self.decide)
+        outputs = engine.map(self._batches(image, masks, size, range(image.shape[2]), step))
+        while True:
+            with self._timed("network"):
+                planes = next(outputs, None)
+            if planes is None:
+                return
+            with self._timed("restore"):
+                restored = [restore(plane[:, : size[0], : size[1]].numpy()) for plane in planes]
+            yield restored
+
+    def _label_on_device(
+        self, image: np.ndarray, size: tuple[int, int], places: Sequence[np.ndarray], step: int, engine: Engine
+    ) -> Iterator[Tensor]:
+        """Labels of each batch of slices, (B, X, Y); the last batch is filled up with its last slice."""
+        restore = BatchRestorer(*places, size, self.decide, engine.device)
+        depth, count = image.shape[2], max(self.batch_size, _SLICES_ON_DEVICE)
+        for start in range(0, depth, count):
+            low, high = max(start - step, 0), min(start + count + step, depth)
+            planes = put_on_device(image[..., low:high], engine.device)[:, None]
+            ready = _pad(_scale(resample_planes(planes, size)[:, 0], self.window_hu), self.divisible)
+            here = torch.arange(start, start + count, device=engine.device).clamp_(max=depth - 1)
+            near = torch.stack([here - step, here, here + step], dim=1).clamp_(0, depth - 1)
+            output = engine.compute(ready[near - low])
+            yield restore(output[..., : size[0], : size[1]])
 
     def _batches(
         self,
@@ -140,10 +182,8 @@ class SliceInferer(LabelMapInferer):
             yield torch.stack(rows), *further
 
     def _prepare(self, plane: np.ndarray, size: tuple[int, int]) -> Tensor:
-        low, high = self.window_hu
         with self._timed("prepare"):
-            scaled = resample_plane(_tensor(plane), size).sub(low).div_(high - low).clamp_(0, 1)
-            return _pad(scaled, self.divisible)
+            return _pad(_scale(resample_plane(_tensor(plane), size), self.window_hu), self.divisible)
 
 
 def spread_slices(depth: int, count: int) -> list[int]:
@@ -158,6 +198,12 @@ def _working_positions(full: int, part: int) -> np.ndarray:
 
 def _tensor(plane: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(plane, dtype=np.float32))
+
+
+def _scale(planes: Tensor, window_hu: Sequence[float]) -> Tensor:
+    """HU to 0..1, clipped."""
+    low, high = window_hu
+    return planes.sub(low).div_(high - low).clamp_(0, 1)
 
 
 def _pad(planes: Tensor, divisible: int) -> Tensor:

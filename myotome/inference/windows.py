@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,22 @@ from torch import Tensor
 
 from myotome.errors import InputError
 from myotome.geometry import reorient
+from myotome.inference.device_copies import iter_on_host, put_on_device
 from myotome.inference.engines import Engine
 from myotome.inference.label_maps import LabelMapInferer
-from myotome.transforms import PlaneRestorer, find_body, find_body_box, find_neighbours
+from myotome.transforms import (
+    BatchRestorer,
+    PlaneRestorer,
+    decide_largest,
+    find_body,
+    find_body_box,
+    find_neighbours,
+)
 
 __all__ = ["WindowInferer"]
+
+_WINDOWS_ON_DEVICE = 8  # per call of the network: fewer leave a large GPU idle
+_PLANES_ON_DEVICE = 32
 
 
 class WindowInferer(LabelMapInferer):
@@ -72,21 +84,36 @@ class WindowInferer(LabelMapInferer):
                 ras[:3, 3] += ras[:3, 0] * box[0].start + ras[:3, 1] * box[1].start
         with self._timed("prepare"):
             grid = _WorkingGrid.over(image.shape, ras, self.spacing_mm)
-            working = self._resample(image, grid)
+            resample = self._resample_on_device if engine.resident else self._resample
+            working = resample(image, grid, engine.device)
             windows = _windows(working.shape, self.roi_size, self.overlap)
             if self.skip_empty:
                 windows = _with_body(windows, image, spacing, grid, self.roi_size)
-        (x, y, heights), shape = (self._places(image.shape, grid), working.shape)
-        restore = PlaneRestorer(x, y, shape[:2], _argmax)
-        done, previous = 0, None
-        for index, plane in enumerate(self._planes(working, windows, engine)):
-            with self._timed("restore"):
-                while done < len(heights) and heights[done] <= index:
-                    share = np.float32(index - heights[done])
-                    target[..., done] = restore(plane + (previous - plane) * share if share else plane)
-                    done += 1
-                previous = plane
+        places, shape = self._places(image.shape, grid), working.shape[:2]
+        planes = self._planes(working, windows, engine)
+        if engine.resident:
+            restore = BatchRestorer(*places[:2], shape, decide_largest, engine.device)
+            restored = iter_on_host(self._restore(planes, places[2], lambda plane: restore(plane[None])[0]))
+        else:
+            restore = PlaneRestorer(*places[:2], shape, decide_largest)
+            restored = self._restore(planes, places[2], lambda plane: restore(plane.numpy()))
+        for index, plane in enumerate(restored):
+            target[..., index] = plane
         return labels
+
+    def _restore(
+        self, planes: Iterable[Tensor], heights: np.ndarray, restore: Callable[[Tensor], Any]
+    ) -> Iterator[Any]:
+        """Labels of the image's slices in order, from (C, x, y) probabilities of the working planes in order."""
+        done, previous = 0, None
+        for index, plane in enumerate(planes):
+            while done < len(heights) and heights[done] <= index:
+                with self._timed("restore"):
+                    share = float(index - heights[done])
+                    restored = restore(torch.lerp(plane, previous, share) if share else plane)
+                yield restored
+                done += 1
+            previous = plane
 
     def _places(self, shape: Sequence[int], grid: _WorkingGrid) -> list[np.ndarray]:
         """Padded working index of each image index along the three axes."""
@@ -97,14 +124,19 @@ class WindowInferer(LabelMapInferer):
             places.append(inside + padding[axis][0])
         return places
 
-    def _resample(self, image: np.ndarray, grid: _WorkingGrid) -> np.ndarray:
+    def _room(self, grid: _WorkingGrid, device: str) -> tuple[Tensor, Tensor]:
+        """Zeros for the working grid, padded to one window at least, and the part of them that is the grid."""
+        padding = _padding(grid.shape, self.roi_size)
+        room = torch.zeros(
+            [size + low + high for size, (low, high) in zip(grid.shape, padding, strict=True)], device=device
+        )
+        return room, room[tuple(slice(low, low + size) for size, (low, _) in zip(grid.shape, padding, strict=True))]
+
+    def _resample(self, image: np.ndarray, grid: _WorkingGrid, device: str) -> Tensor:
         """(x, y, z) float32 of 0..1 on the working grid, padded to one window at least."""
         low_hu, high_hu = self.window_hu
-        padding = _padding(grid.shape, self.roi_size)
-        working = np.zeros(
-            [size + low + high for size, (low, high) in zip(grid.shape, padding, strict=True)], np.float32
-        )
-        inside = working[tuple(slice(low, low + size) for size, (low, _) in zip(grid.shape, padding, strict=True))]
+        working, part = self._room(grid, device)
+        inside = part.numpy()
         x, y, z = (find_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
         planes: dict[int, np.ndarray] = {}
         for index, (below, above, share) in enumerate(zip(*z, strict=True)):
@@ -118,16 +150,35 @@ class WindowInferer(LabelMapInferer):
             inside[..., index] = np.clip((plane - low_hu) / np.float32(high_hu - low_hu), 0, 1)
         return working
 
-    def _planes(self, working: np.ndarray, windows: list[tuple[int, int, int]], engine: Engine) -> Iterator[np.ndarray]:
+    def _resample_on_device(self, image: np.ndarray, grid: _WorkingGrid, device: str) -> Tensor:
+        """What `_resample` gives, from slices that are brought to the device a few at a time."""
+        low_hu, high_hu = self.window_hu
+        working, inside = self._room(grid, device)
+        x, y, z = (find_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
+        rows, columns = (tuple(torch.from_numpy(part).to(device) for part in axis) for axis in (x, y))
+        for start in range(0, inside.shape[2], _PLANES_ON_DEVICE):
+            some = slice(start, start + _PLANES_ON_DEVICE)
+            below, above, share = (part[some] for part in z)
+            first = int(below[0])
+            planes = put_on_device(image[..., first : int(above[-1]) + 1], device)
+            low, high, share = (torch.from_numpy(part).to(device) for part in (below - first, above - first, share))
+            planes = torch.lerp(planes[low], planes[high], share[:, None, None])
+            low, high, share = rows
+            planes = torch.lerp(planes[:, low], planes[:, high], share[:, None])
+            low, high, share = columns
+            planes = torch.lerp(planes[:, :, low], planes[:, :, high], share)
+            inside[..., some] = planes.sub_(low_hu).div_(high_hu - low_hu).clamp_(0, 1).permute(1, 2, 0)
+        return working
+
+    def _planes(self, working: Tensor, windows: list[tuple[int, int, int]], engine: Engine) -> Iterator[Tensor]:
         """(C, x, y) probabilities of every working plane in order, each as soon as no further window adds to it."""
         sizes, depth = self.roi_size, working.shape[2]
         ordered = sorted(windows, key=lambda start: start[2])
-        whole = torch.from_numpy(working)
-        outputs = engine.map((whole[_part(start, sizes)][None, None],) for start in ordered)
-        slab = _Slab(working.shape[:2], sizes, self.blending)
+        outputs = self._outputs(working, ordered, engine)
+        slab = _Slab(working.shape[:2], sizes, self.blending, working.device)
         for number, start in enumerate(ordered):
             with self._timed("network"):
-                logits = next(outputs)[0]
+                logits = next(outputs)
             slab.require_classes(len(logits))
             if start[2] > slab.level:
                 yield from slab.take_planes(start[2])
@@ -136,21 +187,31 @@ class WindowInferer(LabelMapInferer):
             self._tell((number + 1) / len(ordered))
         yield from slab.take_planes(depth)
 
+    def _outputs(self, working: Tensor, windows: list[tuple[int, int, int]], engine: Engine) -> Iterator[Tensor]:
+        """(C, x, y, z) logits of each window; on a device several per call, of which the last is filled up."""
+        parts = (working[_part(start, self.roi_size)][None] for start in windows)
+        if not engine.resident:
+            yield from (output[0] for output in engine.map((part[None],) for part in parts))
+            return
+        while batch := list(islice(parts, _WINDOWS_ON_DEVICE)):
+            filled = batch + batch[-1:] * (_WINDOWS_ON_DEVICE - len(batch))
+            yield from engine.compute(torch.stack(filled))[: len(batch)]
+
 
 class _Slab:
     """Weighted sums of logits for as many planes as a window has, from ``level`` on; what is below has been given."""
 
-    def __init__(self, shape: Sequence[int], sizes: Sequence[int], blending: str) -> None:
+    def __init__(self, shape: Sequence[int], sizes: Sequence[int], blending: str, device: torch.device) -> None:
         self.level = 0
         self._sizes, self._blending = sizes, blending
-        self._weight = _importance(sizes, blending)
-        self._seen = torch.zeros((*shape, sizes[2]))
+        self._weight = _importance(sizes, blending).to(device)
+        self._seen = torch.zeros((*shape, sizes[2]), device=device)
         self._sum: Tensor | None = None
 
     def require_classes(self, count: int) -> None:
         """Say how many classes there are, before anything is added or taken."""
         if self._sum is None:
-            self._sum = torch.zeros((count, *self._seen.shape), dtype=torch.float16)
+            self._sum = self._seen.new_zeros((count, *self._seen.shape), dtype=torch.float16)
 
     def add(self, logits: Tensor, start: Sequence[int]) -> None:
         """Add the (C, x, y, z) logits of one window."""
@@ -159,13 +220,13 @@ class _Slab:
         self._sum[(slice(None), *place)] += weighted.half()
         self._seen[place] += self._weight
 
-    def take_planes(self, level: int) -> Iterator[np.ndarray]:
+    def take_planes(self, level: int) -> Iterator[Tensor]:
         """Probabilities of the planes up to a level, which then is the slab's own; background where no window was."""
         depth = self._seen.shape[2]
         count = min(level - self.level, depth)
         for index in range(count):
             yield self._probabilities(index)
-        background = np.zeros((1 if self._sum is None else len(self._sum), *self._seen.shape[:2]), np.float32)
+        background = self._seen.new_zeros((1 if self._sum is None else len(self._sum), *self._seen.shape[:2]))
         background[0] = 1
         yield from (background for _ in range(level - self.level - count))
         for values in (self._seen, *([] if self._sum is None else [self._sum])):
@@ -173,13 +234,13 @@ class _Slab:
             values[..., depth - count :] = 0
         self.level = level
 
-    def _probabilities(self, index: int) -> np.ndarray:
+    def _probabilities(self, index: int) -> Tensor:
         seen = self._seen[..., index]
         if self._sum is None:
-            return np.ones((1, *seen.shape), np.float32)
+            return torch.ones_like(seen)[None]
         logits = self._sum[..., index].float() / seen.clamp(min=1e-6)
         logits[0].masked_fill_(seen == 0, 1e4)
-        return logits.softmax(dim=0).numpy()
+        return logits.softmax(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +327,3 @@ def _interpolate(plane: np.ndarray, x: tuple, y: tuple) -> np.ndarray:
     low, high, share = y
     columns = rows.take(low, axis=1)
     return columns + (rows.take(high, axis=1) - columns) * share
-
-
-def _argmax(plane: np.ndarray) -> np.ndarray:
-    return plane.argmax(0).astype(np.uint8)

@@ -15,10 +15,12 @@ from myotome.transforms.acquisition import (
     RandTissueContrastd,
 )
 from myotome.transforms.grids import (
+    BatchRestorer,
     CropBodyd,
     PlaneRestorer,
     ResampleInPlaned,
     RestoreLabelMapd,
+    decide_largest,
     decide_muscle,
     decide_within,
     find_body,
@@ -27,6 +29,7 @@ from myotome.transforms.grids import (
     in_plane_size,
     neighbour_step,
     resample_plane,
+    resample_planes,
 )
 from myotome.transforms.plane_batches import RandIntensity, RandTurn, seeded_generator
 from myotome.transforms.planes import (
@@ -45,6 +48,7 @@ __all__ = [
     "PROJECTION_MM",
     "PROJECTION_SIZE",
     "VIEWS",
+    "BatchRestorer",
     "CropBodyd",
     "PlaneRestorer",
     "RandBlurd",
@@ -66,6 +70,7 @@ __all__ = [
     "SpineProjections",
     "VolumeWriter",
     "WorkingPlane",
+    "decide_largest",
     "decide_muscle",
     "decide_within",
     "find_body",
@@ -78,6 +83,7 @@ __all__ = [
     "neighbour_step",
     "project_spine",
     "resample_plane",
+    "resample_planes",
     "scale_to_percentiles",
     "scale_window",
     "seeded_generator",

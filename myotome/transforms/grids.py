@@ -20,10 +20,12 @@ from torch.nn.functional import interpolate
 from myotome.errors import GeometryError
 
 __all__ = [
+    "BatchRestorer",
     "CropBodyd",
     "PlaneRestorer",
     "ResampleInPlaned",
     "RestoreLabelMapd",
+    "decide_largest",
     "decide_muscle",
     "decide_within",
     "find_body",
@@ -32,6 +34,7 @@ __all__ = [
     "in_plane_size",
     "neighbour_step",
     "resample_plane",
+    "resample_planes",
 ]
 
 _AXIS_TOLERANCE = 1e-3
@@ -154,12 +157,16 @@ def neighbour_step(slice_mm: float, wanted_mm: float | None) -> int:
 
 def resample_plane(plane: Tensor, size: Sequence[int], mode: str = "linear") -> Tensor:
     """(X, Y) plane on another number of pixels over the same field: linear with antialiasing, or ``"nearest"``."""
-    if tuple(plane.shape) == tuple(size):
-        return plane
-    plane = plane[None, None].float()
+    return resample_planes(plane[None, None], size, mode)[0, 0]
+
+
+def resample_planes(planes: Tensor, size: Sequence[int], mode: str = "linear") -> Tensor:
+    """(B, C, X, Y) planes as `resample_plane` does each."""
+    if tuple(planes.shape[2:]) == tuple(size):
+        return planes
     if mode == "nearest":
-        return interpolate(plane, size, mode="nearest-exact")[0, 0]
-    return interpolate(plane, size, mode="bilinear", align_corners=False, antialias=True)[0, 0]
+        return interpolate(planes.float(), size, mode="nearest-exact")
+    return interpolate(planes.float(), size, mode="bilinear", align_corners=False, antialias=True)
 
 
 class RestoreLabelMapd(MapTransform):
@@ -274,6 +281,40 @@ class PlaneRestorer:
         return labels
 
 
+class BatchRestorer:
+    """What `PlaneRestorer` does, for several planes at once on a device, where interpolating everywhere costs nothing.
+
+    Parameters
+    ----------
+    x, y : working position of each image pixel along the two axes.
+    shape : of the working planes.
+    decide : label of each pixel of a (C, ...) tensor.
+    device : where the planes are.
+    """
+
+    def __init__(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        shape: Sequence[int],
+        decide: Callable[[Tensor], Tensor],
+        device: torch.device | str,
+    ) -> None:
+        self._decide = decide
+        self._rows, self._columns = (
+            tuple(torch.from_numpy(part).to(device) for part in find_neighbours(place, size))
+            for place, size in zip((x, y), shape, strict=True)
+        )
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """(B, X, Y) uint8 labels from (B, C, h, w) working probabilities."""
+        low, high, share = self._rows
+        planes = torch.lerp(planes.index_select(2, low), planes.index_select(2, high), share[:, None])
+        low, high, share = self._columns
+        planes = torch.lerp(planes.index_select(3, low), planes.index_select(3, high), share)
+        return self._decide(planes.movedim(1, 0))
+
+
 def _differs_from_next(labels: np.ndarray) -> np.ndarray:
     """True where a pixel's label is not also that of its next neighbour along x, along y and along both."""
     differs = np.zeros(labels.shape, dtype=bool)
@@ -295,19 +336,28 @@ def find_neighbours(place: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarra
     return low, np.minimum(low + 1, size - 1), (place - low).astype(np.float32)
 
 
-def decide_muscle(plane: np.ndarray) -> np.ndarray:
-    """Labels as the respiratory cascade decides them.
+def decide_muscle(plane: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """Labels as the respiratory cascade decides them, uint8.
 
     Of (5, ...) probabilities: respiratory muscle where classes 1-3 together exceed one half, and then the likeliest of
     them; other muscle (4) where all muscle exceeds one half. Of (3, ...) class logits: the largest, as label 1-3.
     """
     if len(plane) == 3:
-        return plane.argmax(0).astype(np.uint8) + np.uint8(1)
+        return decide_largest(plane) + 1
+    choose, larger, byte = (
+        (torch.where, torch.maximum, torch.uint8) if isinstance(plane, Tensor) else (np.where, np.maximum, np.uint8)
+    )
     respiratory = plane[1] + plane[2] + plane[3]
     muscle = respiratory + plane[4] > 0.5
-    intercostal = plane[3] > np.maximum(plane[1], plane[2])
-    likeliest = np.where(intercostal, np.uint8(3), np.uint8(2) - (plane[1] >= plane[2]).view(np.uint8))
-    return np.where(respiratory > 0.5, likeliest, muscle.view(np.uint8) * np.uint8(4))
+    intercostal = plane[3] > larger(plane[1], plane[2])
+    likeliest = choose(intercostal, 3, 2 - (plane[1] >= plane[2]).view(byte))
+    return choose(respiratory > 0.5, likeliest, muscle.view(byte) * 4)
+
+
+def decide_largest(plane: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    """The class with the largest value in (C, ...), as uint8."""
+    largest = plane.argmax(0)
+    return largest.to(torch.uint8) if isinstance(plane, Tensor) else largest.astype(np.uint8)
 
 
 def decide_within(known: np.ndarray, labels: np.ndarray) -> np.ndarray:

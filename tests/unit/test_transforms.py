@@ -310,5 +310,5 @@ def test_the_working_plane_has_the_nearest_whole_number_of_pixels():
 def test_labels_are_resampled_without_new_ones():
     labels = torch.from_numpy(np.random.default_rng(0).choice([0, 4], (20, 30)))
     assert set(resample_plane(labels, (33, 17), "nearest").unique().tolist()) == {0, 4}
-    assert resample_plane(labels, (20, 30)) is labels
+    assert torch.equal(resample_plane(labels, (20, 30)), labels)
     assert torch.allclose(resample_plane(torch.full((20, 30), 7.0), (33, 17)), torch.tensor(7.0))

@@ -29,7 +29,8 @@ class Engine(ABC):
     """Runs one network.
 
     Inputs and outputs are what the network's ``forward`` takes and gives, as float32 tensors on the CPU (integers are
-    taken as float32); only the arithmetic in between is in ``precision``.
+    taken as float32); only the arithmetic in between is in ``precision``. An engine that is `resident` also takes
+    inputs on its device, and `compute` leaves the output there.
 
     Parameters
     ----------
@@ -71,9 +72,18 @@ class Engine(ABC):
         """Version of the library that computes."""
         return torch.__version__
 
+    @property
+    def resident(self) -> bool:
+        """Whether `compute` takes inputs that are on the device, and the device is another than the CPU."""
+        return False
+
     @abstractmethod
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Output of the network for one batch."""
+
+    def compute(self, *inputs: Tensor) -> Tensor:
+        """Output of the network for one batch, as float32 on the engine's device; valid until the next call."""
+        return self(*inputs)
 
     def map(self, batches: Iterable[tuple[Tensor, ...]]) -> Iterator[Tensor]:
         """Outputs in the order of the batches; engines that can keep several under way at once."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from myotome.inference.engines import (
     rank_engines,
 )
 from myotome.inference.engines.agreement import read_agreement, write_agreement
+from myotome.inference.engines.pytorch import fold_batch_norms
 
 QUICK = sorted(set(ENGINES) - {"inductor"})  # TorchInductor compiles for seconds per shape, and has a test of its own
 
@@ -256,3 +259,20 @@ def test_only_engines_that_can_run_here_are_ranked_and_eager_is_last(precision, 
     assert rank_engines(precision, "cpu") == ["eager"]
     with pytest.raises(EngineError, match="'openvino' cannot run on cpu: openvino is not installed"):
         open_engine("openvino", make_pair())
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_folded_network_has_no_batch_normalisation_left_and_computes_the_same(dimensions):
+    network = make_unet(dimensions)
+    for layer in network.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            for value in (layer.running_var, layer.weight.data):
+                value.uniform_(0.5, 2)
+            for value in (layer.running_mean, layer.bias.data):
+                value.uniform_(-1, 1)
+    image = torch.rand(2, 3, *(16,) * dimensions)
+    with torch.no_grad():
+        expected = network(image)
+        found = fold_batch_norms(copy.deepcopy(network))
+        assert float((found(image) - expected).abs().max()) < 1e-5 * float(expected.abs().max())
+    assert not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in found.modules())

@@ -16,6 +16,7 @@ from myotome.errors import InputError
 from myotome.geometry import reorient
 from myotome.inference import WindowInferer
 from myotome.inference.engines import ENGINES
+from myotome.inference.engines.pytorch import EagerEngine
 
 ROI = (32, 32, 32)
 WHOLE = {"crop_body": False, "skip_empty": False}
@@ -217,10 +218,10 @@ def test_windows_are_given_the_image_alone():
 def test_levels_between_windows_are_background():
     inferer = WindowInferer((8, 8, 8), engine="eager")
     network = Density()
-    working = np.zeros((8, 8, 60), np.float32)
+    working = torch.zeros((8, 8, 60))
     working[4, 4, [3, 45, 58]] = 1
     planes = list(inferer._planes(working, [(0, 0, 52), (0, 0, 0), (0, 0, 40)], inferer.open(network)))
-    assert [np.argwhere(plane.argmax(0)).tolist() for plane in planes] == [
+    assert [np.argwhere(plane.argmax(0).numpy()).tolist() for plane in planes] == [
         [[4, 4]] if level in (3, 45, 58) else [] for level in range(60)
     ]
 
@@ -233,3 +234,19 @@ def test_between_a_level_without_a_window_and_one_with_the_nearer_decides():
     column = inferer.segment(array, make_affine((1.5, 1.5, 0.5)), Everywhere())[16, 16]
     assert not column[: 3 * 63 + 2].any()  # the last lies a third of the way from level 63 to 64
     assert column[3 * 63 + 2 :].all()  # the first lies two thirds of the way
+
+
+class OnDevice(EagerEngine):
+    """PyTorch eager that says that the CPU is another device, so that everything stays there until it is a label."""
+
+    resident = True
+
+
+@pytest.mark.parametrize("blending", ["constant", "gaussian"])
+def test_on_a_device_the_labels_are_those_of_the_cpu(blending):
+    array, affine, network = make_image((70, 50, 90)), make_affine((0.9, 1.1, 0.7)), Blobs().eval()
+    inferer = WindowInferer(ROI, blending=blending, engine="eager", **WHOLE)
+    expected = inferer._run(array, affine, EagerEngine(network), ())
+    found = inferer._run(array, affine, OnDevice(network), ())
+    assert len(np.unique(expected)) == 3
+    assert np.mean(found == expected) > 0.9999
