@@ -8,6 +8,7 @@ from myotome.training.checkpoint import (
     TrainingProgress,
     copy_fitting_weights,
 )
+from myotome.training.device_crops import CropSampling, DeviceCrops, LabelledVolume
 from myotome.training.disc_table import DiscTable
 from myotome.training.discs import DetectionLoss, DiscBatch, make_disc_targets, start_discs
 from myotome.training.early_stopping import EarlyStopping
@@ -44,8 +45,10 @@ __all__ = [
     "BundleTraining",
     "CaseScores",
     "CropBatch",
+    "CropSampling",
     "CropSource",
     "DetectionLoss",
+    "DeviceCrops",
     "DiscBatch",
     "DiscTable",
     "EarlyStopping",
@@ -55,6 +58,7 @@ __all__ = [
     "GradingTable",
     "JigsawBatch",
     "JigsawScore",
+    "LabelledVolume",
     "LevelBatch",
     "LevelDataset",
     "LevelLoss",

@@ -35,6 +35,7 @@ class Job:
     after : the job it was run right after, where runs are paired
     python : interpreter of the environment it runs in
     expected_s : a guess, for the time left, until there is a measured one
+    gpu : whether it may see the GPUs
     """
 
     part: str
@@ -47,6 +48,7 @@ class Job:
     after: str = ""
     python: Path = Path(sys.executable)
     expected_s: float = 60.0
+    gpu: bool = False
 
 
 def identify(job: Job) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def run_job(job: Job, log: Path) -> dict[str, Any]:
             done = subprocess.run(
                 [str(job.python), "-m", f"benchmarks.{job.module}", *job.arguments],
                 cwd=log.parent,
-                env=_environment(threads, log.parent),
+                env=_environment(threads, log.parent, job.gpu),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -98,12 +100,12 @@ def run_job(job: Job, log: Path) -> dict[str, Any]:
     return record
 
 
-def _environment(threads: str, folder: Path) -> dict[str, str]:
-    """One number of threads for every library, no GPU, and nnU-Net's folders where they do no harm."""
+def _environment(threads: str, folder: Path, gpu: bool) -> dict[str, str]:
+    """One number of threads for every library, no GPU unless asked, and nnU-Net's folders where they do no harm."""
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "nnUNet_def_n_proc"), threads)
     folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "TOTALSEG_HOME_DIR", "MPLCONFIGDIR")
     paths = os.pathsep.join((str(CHECKOUT / "scripts"), str(CHECKOUT)))
-    quiet = {"CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
+    quiet = {"PYTHONWARNINGS": "ignore", **({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})}
     return {**os.environ, **counts, **dict.fromkeys(folders, str(folder)), **quiet, "PYTHONPATH": paths}
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CHECKOUT", "describe_machine", "digest_of_code", "find_commit", "load_average"]
+__all__ = ["CHECKOUT", "describe_machine", "digest_of_code", "find_commit", "find_gpu", "load_average"]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -45,6 +45,19 @@ def _lscpu_model() -> str | None:
         return None
     names = [line.partition(":")[2].strip() for line in listing.stdout.splitlines() if line.startswith("Model name:")]
     return names[0] if names else None
+
+
+@cache
+def find_gpu() -> str | None:
+    """Name of the first NVIDIA GPU; ``None`` where there is none."""
+    try:
+        listing = subprocess.run(
+            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    names = listing.stdout.strip().splitlines()
+    return names[0].strip() if listing.returncode == 0 and names else None
 
 
 @cache

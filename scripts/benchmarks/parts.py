@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.launch import Job, digest_of_file
+from benchmarks.machine import CHECKOUT, find_gpu
 from benchmarks.recipe import CLASSES
 from benchmarks.volumes import Inputs
 
@@ -215,6 +216,33 @@ def biomarkers(bench: Bench) -> Iterator[Job]:
             yield Job("biomarkers", name, bench.inputs.name, "run_biomarkers", arguments, settings, repeat)
 
 
+def training(bench: Bench) -> Iterator[Job]:
+    """The zoo's recipe, with and without its augmentation, and ours, for the same time; on the GPU if there is one."""
+    gpu, people = find_gpu(), "few" if bench.quick else "people"
+    seconds, batch, moments = (120, 8, 8) if gpu else (1800, 4, 1)
+    if bench.quick:
+        seconds, batch, moments = 10, 2, 1
+    words = ("--seconds", str(seconds), "--batch", str(batch), "--moments", str(moments))
+    words += ("--quick",) * bench.quick
+    arguments = ("--data", str(bench.folder / "training" / people), "--device", "cuda" if gpu else "cpu", *words)
+    # The code of a run that is kept: digest_of_code leaves training out, which the other parts do not use.
+    code = (CHECKOUT / "myotome" / "training" / "device_crops.py", CHECKOUT / "scripts" / "benchmarks" / "people.py")
+    settings = {"words": " ".join(words), "gpu": gpu, "training": [digest_of_file(path) for path in code]}
+    for repeat in range(min(bench.runs, 3 if gpu else 1)):
+        for recipe in ("stock", "stock-augmented", "ours"):
+            yield Job(
+                "training",
+                recipe,
+                people,
+                "run_training",
+                ("--recipe", recipe, *arguments),
+                settings,
+                repeat,
+                expected_s=seconds + (30.0 if gpu or bench.quick else 600.0),
+                gpu=gpu is not None,
+            )
+
+
 PARTS: dict[str, Callable[[Bench], Iterator[Job]]] = {
     "roofline": roofline,
     "engines": engines,
@@ -225,4 +253,5 @@ PARTS: dict[str, Callable[[Bench], Iterator[Job]]] = {
     "classes": classes,
     "volumes": volumes,
     "shoulder": shoulder,
+    "training": training,
 }

@@ -313,6 +313,69 @@ def _biomarkers(records: list[Record]) -> str:
     return _table(head, rows)
 
 
+def _training(records: list[Record]) -> str:
+    rows = []
+    for (name,), some in group(records, "name").items():
+        result, last = some[0]["result"], [r["result"]["moments"][-1] for r in some]
+        classes = " / ".join(f"{median(values):.3f}" for values in zip(*(m["dice"] for m in last), strict=True))
+        memory = [r["result"]["peak_gpu_gb"] for r in some if r["result"]["peak_gpu_gb"] is not None]
+        rows.append(
+            [
+                f"{name} ({result['precision']}, {result['optimiser']}, {result['device']})",
+                len(some),
+                f"{_middle(some, lambda r: r['setup_s']):.1f}",
+                f"{_middle(some, lambda r: r['training_s']):.0f}",
+                f"{_middle(some, lambda r: r['steps_done']):.0f}",
+                f"{1000 * _middle(some, lambda r: r['step_s']):.1f}",
+                f"{1000 * _middle(some, lambda r: r['median_step_s']):.1f}",
+                f"{_middle(some, lambda r: r['samples_per_s']):.1f}",
+                f"{median(m['mean'] for m in last):.4f}",
+                f"{median(m['pooled'] for m in last):.4f}",
+                classes,
+                f"{median(memory):.1f}" if memory else "",
+            ]
+        )
+    head = ("recipe", "runs", "set-up s", "training s", "steps", "ms per step", "median step ms", "crops per s")
+    table = _table((*head, "mean Dice", "pooled Dice", "Dice of each class", "peak GPU GB"), rows)
+    lines = [
+        f"Ours against {peer}: a step {_range(steps)} times faster; the mean Dice {peer} ends with after "
+        f"{_range(times)} times less time."
+        if times
+        else f"Ours against {peer}: a step {_range(steps)} times faster; the mean Dice {peer} ends with is not reached."
+        for peer, steps, times, _ in _training_ratios(records)
+    ]
+    return f"{table}\n\n{_training_moments(records)}\n\n" + "\n".join(lines)
+
+
+def _training_moments(records: list[Record]) -> str:
+    """Mean Dice of the classes at each moment that was validated, of the first run of each recipe."""
+    firsts = [some[0] for some in group(records, "name").values()]
+    rows = [[r["name"], ", ".join(f"{m['mean']:.3f} ({m['s']:.0f} s)" for m in r["result"]["moments"])] for r in firsts]
+    return _table(("recipe", "mean Dice at seconds of training"), rows)
+
+
+def _training_ratios(records: list[Record]) -> list[tuple[str, list[float], list[float], list[float]]]:
+    """Per stock recipe and paired by repeat: times faster a step is, times less time to its Dice, Dice won at the end.
+
+    The time to its Dice is that of the first validated moment at which ours has at least what it ends with.
+    """
+    results = {(r["name"], r["repeat"]): r["result"] for r in records}
+    found = []
+    for peer in dict.fromkeys(r["name"] for r in records if r["name"] != "ours"):
+        steps, times, won = [], [], []
+        for (name, repeat), theirs in results.items():
+            ours = results.get(("ours", repeat))
+            if name != peer or ours is None:
+                continue
+            last = theirs["moments"][-1]
+            steps.append(theirs["step_s"] / ours["step_s"])
+            won.append(ours["moments"][-1]["mean"] - last["mean"])
+            times += [last["s"] / m["s"] for m in ours["moments"] if m["mean"] >= last["mean"]][:1]
+        if steps:
+            found.append((peer, steps, times, won))
+    return found
+
+
 _TABLES: dict[str, Callable[[list[Record]], str]] = {
     "compare": _compare,
     "cascade": _cascade,
@@ -322,6 +385,7 @@ _TABLES: dict[str, Callable[[list[Record]], str]] = {
     "shoulder": _volumes,
     "roofline": _roofline,
     "biomarkers": _biomarkers,
+    "training": _training,
 }
 
 
@@ -347,6 +411,9 @@ def read_bars(ledger: Ledger) -> list[Bar]:
     if some := ledger.latest("shoulder"):
         warm = median(lap for record in some for lap in record["result"]["laps_s"][1:])
         bars.append(_at_most("shoulder, one slice, DICOM to all outputs", 1, warm, " s"))
+    for peer, steps, _, won in _training_ratios(ledger.latest("training")):
+        bars.append(_at_least(f"training step, ours against {peer}", 3, median(steps), " times faster"))
+        bars.append(_at_least(f"training, ours against {peer}: mean Dice won in the same time", 0, median(won), "", 4))
     return bars
 
 
