@@ -84,36 +84,44 @@ def make_disc_targets(label: Tensor, axial: Tensor) -> list[dict[str, Tensor]]:
         :meth:`myotome.networks.MaskRcnn.forward`. Boxes end behind their last pixel, so that none is empty; a slice
         without a disc has N = 0.
     """
-    return [_list_discs(plane[0], bool(across)) for plane, across in zip(label, axial, strict=True)]
+    shown = label == torch.arange(1, _NO_LEVEL + 1, device=label.device)[:, None, None]
+    measured = _measure(shown).tolist()  # in one go: each question to a GPU waits for all that it has still to do
+    return [_list_discs(*given) for given in zip(shown, measured, axial.tolist(), strict=True)]
 
 
-def _list_discs(plane: Tensor, axial: bool) -> dict[str, Tensor]:
-    boxes, classes, masks, ignored = [], [], [], []
-    for number in plane.unique().tolist():
-        if not 0 < number <= _NO_LEVEL:
+def _measure(shown: Tensor) -> Tensor:
+    """(B, C, 5) area, and first column, first row, and those behind the last, of (B, C, H, W) masks."""
+    measures = [shown.sum((2, 3))]
+    for occupied in (shown.any(2), shown.any(3)):
+        length = occupied.shape[-1]
+        steps = torch.arange(length, device=shown.device)
+        measures += [torch.where(occupied, steps, length).amin(2), torch.where(occupied, steps + 1, 0).amax(2)]
+    area, left, right, top, bottom = measures
+    return torch.stack((area, left, top, right, bottom), dim=2)
+
+
+def _list_discs(shown: Tensor, measured: list[list[int]], axial: bool) -> dict[str, Tensor]:
+    """Targets of a slice from (6, H, W) masks of its labels and what `_measure` says of each."""
+    boxes, classes, kept, ignored = [], [], [], []
+    for place, (area, *box) in enumerate(measured):
+        number = place + 1
+        if not area:
             continue
-        mask = plane == number
-        box = _box_of(mask)
-        if int(mask.sum()) < _LEAST_PX or (number == _NO_LEVEL and not axial):
+        if area < _LEAST_PX or (number == _NO_LEVEL and not axial):
             ignored.append(box)
             continue
         boxes.append(box)
-        masks.append(mask)
+        kept.append(place)
         classes.append(AXIAL_DISC if axial else LUMBOSACRAL_DISC if number == _L5_S1 else DISC)
     if boxes and not axial:
-        ignored.append((0.0, 0.0, float(plane.shape[1]), min(box[1] for box in boxes)))
-    device = plane.device
+        ignored.append([0, 0, shown.shape[2], min(top for _, top, _, _ in boxes)])
+    device = shown.device
     return {
         "boxes": torch.tensor(boxes, dtype=torch.float32, device=device).reshape(-1, 4),
         "labels": torch.tensor(classes, dtype=torch.int64, device=device),
-        "masks": torch.stack(masks).byte() if masks else plane.new_zeros((0, *plane.shape), dtype=torch.uint8),
+        "masks": shown[kept].byte(),
         "ignored": torch.tensor(ignored, dtype=torch.float32, device=device).reshape(-1, 4),
     }
-
-
-def _box_of(mask: Tensor) -> tuple[float, float, float, float]:
-    rows, columns = (mask.any(dim=axis).nonzero()[:, 0] for axis in (1, 0))
-    return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
 
 
 class DiscBatch(RegionBatch):

@@ -57,6 +57,14 @@ def test_a_slice_without_a_disc_has_none_and_nothing_to_ignore():
     assert targets(draw((255, 20)))["boxes"].shape == (0, 4)  # not annotated
 
 
+def test_slices_of_a_batch_are_told_as_each_by_itself():
+    slices, axial = [draw((3, 20), (5, 60)), draw(), draw((6, 40))], [False, False, True]
+    together = make_disc_targets(torch.cat(slices), torch.tensor(axial))
+    for found, label, across in zip(together, slices, axial, strict=True):
+        alone = targets(label, across)
+        assert all(torch.equal(found[key], alone[key]) for key in alone)
+
+
 def test_a_sliver_and_a_disc_of_unknown_level_are_neither_disc_nor_background():
     label = draw((6, 60))
     label[0, 0, 10, 20:26] = 3
