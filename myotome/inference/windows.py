@@ -84,8 +84,10 @@ class WindowInferer(LabelMapInferer):
                 ras[:3, 3] += ras[:3, 0] * box[0].start + ras[:3, 1] * box[1].start
         with self._timed("prepare"):
             grid = _WorkingGrid.over(image.shape, ras, self.spacing_mm)
-            resample = self._resample_on_device if engine.resident else self._resample
-            working = resample(image, grid, engine.device)
+            if engine.resident:
+                working = self._resample_on_device(image, grid, engine.device)
+            else:
+                working = self._resample(image, grid)
             windows = _windows(working.shape, self.roi_size, self.overlap)
             if self.skip_empty:
                 windows = _with_body(windows, image, spacing, grid, self.roi_size)
@@ -132,10 +134,10 @@ class WindowInferer(LabelMapInferer):
         )
         return room, room[tuple(slice(low, low + size) for size, (low, _) in zip(grid.shape, padding, strict=True))]
 
-    def _resample(self, image: np.ndarray, grid: _WorkingGrid, device: str) -> Tensor:
+    def _resample(self, image: np.ndarray, grid: _WorkingGrid) -> Tensor:
         """(x, y, z) float32 of 0..1 on the working grid, padded to one window at least."""
         low_hu, high_hu = self.window_hu
-        working, part = self._room(grid, device)
+        working, part = self._room(grid, "cpu")
         inside = part.numpy()
         x, y, z = (find_neighbours(grid.image_index(axis), image.shape[axis]) for axis in range(3))
         planes: dict[int, np.ndarray] = {}

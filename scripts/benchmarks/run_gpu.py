@@ -9,6 +9,7 @@ import argparse
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stdout
@@ -24,7 +25,6 @@ from benchmarks.network import make_network
 from benchmarks.recipe import OVERLAP, ROI, SPACING_MM, WINDOW_HU
 from benchmarks.run_roofline import best_rate
 from benchmarks.runner import print_line, versions
-from myotome.errors import MyotomeError
 from myotome.inference import BundleSegmenter, WindowInferer
 from myotome.inference.engines import compare_label_maps, open_engine
 from myotome.io import read_volume, write_label_map
@@ -75,8 +75,9 @@ def reported(table: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
     row = table[name] = {}
     try:
         yield row
-    except (MyotomeError, RuntimeError) as error:
-        row["error"] = str(error).splitlines()[0]
+    except Exception as error:
+        row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        traceback.print_exc()
     print(name, row, flush=True)
 
 
