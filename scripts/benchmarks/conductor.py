@@ -30,7 +30,10 @@ def conduct(bench: Bench, names: Sequence[str], only_plan: bool = False) -> int:
     failed = 0
     if names:
         if bench.weights is None:
-            screen.print("There is no network.pt: the 3D network is untrained, so agreement means little.")
+            screen.print(
+                "There is no network.pt: the 3D network is untrained, so agreement means little. "
+                "On a GPU, benchmarks.run_training --recipe ours --save network.pt makes one in two minutes."
+            )
         if "compare" in names and not (bench.quick or REAL_SERIES.is_dir()):
             screen.print(f"There is no real series at {REAL_SERIES}: the comparison is on the phantom alone.")
         with screen.status("making the inputs"):

@@ -218,17 +218,17 @@ def biomarkers(bench: Bench) -> Iterator[Job]:
 
 def training(bench: Bench) -> Iterator[Job]:
     """The zoo's recipe, with and without its augmentation, and ours, for the same time; on the GPU if there is one."""
-    gpu, people = find_gpu(), "few" if bench.quick else "people"
-    seconds, batch, moments = (120, 8, 8) if gpu else (1800, 4, 1)
+    name, people = find_gpu(), "few" if bench.quick else "people"
+    seconds, batch, moments = (120, 8, 8) if name else (1800, 4, 1)
     if bench.quick:
         seconds, batch, moments = 10, 2, 1
     words = ("--seconds", str(seconds), "--batch", str(batch), "--moments", str(moments))
     words += ("--quick",) * bench.quick
-    arguments = ("--data", str(bench.folder / "training" / people), "--device", "cuda" if gpu else "cpu", *words)
+    arguments = ("--data", str(bench.folder / "training" / people), "--device", "cuda" if name else "cpu", *words)
     # The code of a run that is kept: digest_of_code leaves training out, which the other parts do not use.
     code = (CHECKOUT / "myotome" / "training" / "device_crops.py", CHECKOUT / "scripts" / "benchmarks" / "people.py")
-    settings = {"words": " ".join(words), "gpu": gpu, "training": [digest_of_file(path) for path in code]}
-    for repeat in range(min(bench.runs, 3 if gpu else 1)):
+    settings = {"words": " ".join(words), "gpu": name, "training": [digest_of_file(path) for path in code]}
+    for repeat in range(min(bench.runs, 3 if name else 1)):
         for recipe in ("stock", "stock-augmented", "ours"):
             yield Job(
                 "training",
@@ -238,9 +238,23 @@ def training(bench: Bench) -> Iterator[Job]:
                 ("--recipe", recipe, *arguments),
                 settings,
                 repeat,
-                expected_s=seconds + (30.0 if gpu or bench.quick else 600.0),
-                gpu=gpu is not None,
+                expected_s=seconds + (30.0 if name or bench.quick else 600.0),
+                gpu=name is not None,
             )
+
+
+def gpu(bench: Bench) -> Iterator[Job]:
+    """The GPU's peaks, the networks' rates, and volumes from disk to disk; nothing where there is no GPU."""
+    name = find_gpu()
+    if name is None:
+        return
+    image, runs = bench.inputs.phantom(), str(bench.runs)
+    arguments = ("--image", str(image), "--output", str(bench.folder / "labels" / "gpu"), "--runs", runs)
+    settings = {"gpu": name, "runs": runs}
+    if bench.weights:
+        arguments += ("--weights", str(bench.weights))
+        settings["weights"] = digest_of_file(bench.weights)
+    yield Job("gpu", name, bench.inputs.name, "run_gpu", arguments, settings, expected_s=200.0, gpu=True)
 
 
 PARTS: dict[str, Callable[[Bench], Iterator[Job]]] = {
@@ -254,4 +268,5 @@ PARTS: dict[str, Callable[[Bench], Iterator[Job]]] = {
     "volumes": volumes,
     "shoulder": shoulder,
     "training": training,
+    "gpu": gpu,
 }

@@ -376,6 +376,20 @@ def _training_ratios(records: list[Record]) -> list[tuple[str, list[float], list
     return found
 
 
+def _gpu(records: list[Record]) -> str:
+    result = records[-1]["result"]
+    peaks = ", ".join(f"{name} {rate:.0f}" for name, rate in result["peaks TFLOP/s"].items())
+    rates = ", ".join(
+        f"{name} {row['TFLOP/s']:.1f}" for name, row in result["network TFLOP/s"].items() if "TFLOP/s" in row
+    )
+    head = ("warm s", "read s", "segment s", "write s", "in flight s", "GPU GB", "equal", "Dice")
+    rows = [
+        [name, row.get("engine", row.get("error", "")), *(row.get(column, "") for column in head)]
+        for name, row in result["volumes"].items()
+    ]
+    return f"{_table(('asked for', 'engine', *head), rows)}\n\nTFLOP/s: {peaks}; the 3D network: {rates}."
+
+
 _TABLES: dict[str, Callable[[list[Record]], str]] = {
     "compare": _compare,
     "cascade": _cascade,
@@ -386,6 +400,7 @@ _TABLES: dict[str, Callable[[list[Record]], str]] = {
     "roofline": _roofline,
     "biomarkers": _biomarkers,
     "training": _training,
+    "gpu": _gpu,
 }
 
 
@@ -411,6 +426,9 @@ def read_bars(ledger: Ledger) -> list[Bar]:
     if some := ledger.latest("shoulder"):
         warm = median(lap for record in some for lap in record["result"]["laps_s"][1:])
         bars.append(_at_most("shoulder, one slice, DICOM to all outputs", 1, warm, " s"))
+    if some := ledger.latest("gpu"):
+        warm = [row["warm s"] for row in some[-1]["result"]["volumes"].values() if "warm s" in row]
+        bars.append(_at_most("GPU, a volume from disk to labels on disk, warm", 2, min(warm), " s"))
     for peer, steps, _, won in _training_ratios(ledger.latest("training")):
         bars.append(_at_least(f"training step, ours against {peer}", 3, median(steps), " times faster"))
         bars.append(_at_least(f"training, ours against {peer}: mean Dice won in the same time", 0, median(won), "", 4))
