@@ -38,7 +38,7 @@ ENGINES = (
     ("cuda_graphs", "float16"),
     ("cuda_graphs", "bfloat16"),
 )
-WINDOWS, SLICES = 8, 16
+WINDOWS = 8
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from myotome.inference import AdjacentSliceInferer, SliceInferer, label_maps
 from myotome.inference.engines import ENGINES, EngineError, rank_engines
 from myotome.inference.engines.pytorch import EagerEngine
 from myotome.transforms import CropBodyd, ResampleInPlaned, RestoreLabelMapd, decide_muscle
+from tests.unit.inference.resident_engine import ResidentEngine
 
 
 class Neighbours(nn.Module):
@@ -365,12 +366,6 @@ def test_probabilities_lead_to_the_label_map_and_leave_the_image_alone(cascade):
     assert np.array_equal(image, before)
 
 
-class OnDevice(EagerEngine):
-    """PyTorch eager that says that the CPU is another device, so that everything stays there until it is a label."""
-
-    resident = True
-
-
 @pytest.mark.parametrize(("depth", "neighbour_mm"), [(5, None), (37, None), (37, 10.0)])
 @pytest.mark.parametrize("affine", [RAS, RAS @ np.diag([-1, 1, -1, 1.0])], ids=["RAS", "LAI"])
 def test_on_a_device_the_labels_are_those_of_the_cpu(depth, neighbour_mm, affine):
@@ -379,7 +374,7 @@ def test_on_a_device_the_labels_are_those_of_the_cpu(depth, neighbour_mm, affine
     expected = inferer._run(array, affine, EagerEngine(network), ())
     told = []
     inferer.progress = told.append
-    found = inferer._run(array, affine, OnDevice(network), ())
+    found = inferer._run(array, affine, ResidentEngine(network), ())
     assert len(np.unique(expected)) == 5
     assert np.mean(found == expected) > 0.9999
     assert told[-1] == 1.0 and told == sorted(told)

@@ -17,6 +17,7 @@ from myotome.geometry import reorient
 from myotome.inference import WindowInferer
 from myotome.inference.engines import ENGINES
 from myotome.inference.engines.pytorch import EagerEngine
+from tests.unit.inference.resident_engine import ResidentEngine
 
 ROI = (32, 32, 32)
 WHOLE = {"crop_body": False, "skip_empty": False}
@@ -236,17 +237,11 @@ def test_between_a_level_without_a_window_and_one_with_the_nearer_decides():
     assert column[3 * 63 + 2 :].all()  # the first lies two thirds of the way
 
 
-class OnDevice(EagerEngine):
-    """PyTorch eager that says that the CPU is another device, so that everything stays there until it is a label."""
-
-    resident = True
-
-
 @pytest.mark.parametrize("blending", ["constant", "gaussian"])
 def test_on_a_device_the_labels_are_those_of_the_cpu(blending):
     array, affine, network = make_image((70, 50, 90)), make_affine((0.9, 1.1, 0.7)), Blobs().eval()
     inferer = WindowInferer(ROI, blending=blending, engine="eager", **WHOLE)
     expected = inferer._run(array, affine, EagerEngine(network), ())
-    found = inferer._run(array, affine, OnDevice(network), ())
+    found = inferer._run(array, affine, ResidentEngine(network), ())
     assert len(np.unique(expected)) == 3
     assert np.mean(found == expected) > 0.9999
