@@ -108,8 +108,8 @@ def _body_contact(image: np.ndarray, affine: np.ndarray, spacing_mm: tuple[float
     body = components == 1 + np.argmax(np.bincount(components.ravel())[1:])
     padding = find_padding_value(image[..., None])
     padding = None if padding is None or padding >= _AIR_HU else padding  # noiseless air around the body is no edge
-    contact = find_contacts(body.astype(np.int64), image, padding, affine, 2)
-    return truncation_flags(contact[1], spacing_mm)
+    contacts = find_contacts(body, image, padding, affine)
+    return () if contacts is None else truncation_flags(np.count_nonzero(contacts, axis=(1, 2)), spacing_mm)
 
 
 def find_enhanced_vessel(image: np.ndarray, compartment: np.ndarray, spacing_mm: tuple[float, float]) -> bool:

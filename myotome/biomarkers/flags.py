@@ -51,50 +51,53 @@ def find_padding_value(image: np.ndarray) -> float | None:
 
 
 def find_contacts(
-    codes: np.ndarray, image: np.ndarray, padding_value: float | None, affine: np.ndarray, code_count: int
-) -> np.ndarray:
-    """Count, per code, the labelled voxels that lie at the edge of the field of view in one axial slice.
+    labelled: np.ndarray, image: np.ndarray, padding_value: float | None, affine: np.ndarray
+) -> tuple[np.ndarray, ...] | None:
+    """Find the labelled voxels that lie at the edge of the field of view in one axial slice.
 
     The edge is the border of the image and the border of its padding: voxels of -1500 HU or below, and voxels of the
     padding value that hang together with a corner. At the edge is within 1.5 mm of it, at least one voxel.
 
     Parameters
     ----------
-    codes : (x, y) array, 0 for background, in RAS order
+    labelled : (x, y) mask in RAS order, not empty
     image : (x, y) HU
 
     Returns
     -------
-    (code_count, 4) counts towards right, left, anterior, posterior
+    Four (x, y) masks of the voxels at the edge towards right, left, anterior and posterior; ``None`` where there are
+    none, as in most slices.
     """
     spacing = np.linalg.norm(affine[:3, :2], axis=0)
     reach = [max(1, round(_REACH_MM / step)) for step in spacing]
-    found = np.zeros((code_count, len(DIRECTIONS)), np.int64)
-    box = _bounding_box(codes, reach)
-    cropped, density = np.ascontiguousarray(codes[box]), np.ascontiguousarray(image[box])
+    box = _bounding_box(labelled, reach)
+    cropped, density = labelled[box], image[box]
     outside = density <= PADDING_HU
-    if padding_value is not None and _touches(density == padding_value, cropped > 0, reach):
+    if padding_value is not None and _touches(density == padding_value, cropped, reach):
         outside |= _joined_to_corner(image == padding_value)[box]
-    inside = [part.start > 0 and part.stop <= size for part, size in zip(box, codes.shape, strict=True)]
+    inside = [part.start > 0 and part.stop <= size for part, size in zip(box, labelled.shape, strict=True)]
     if all(inside) and not outside.any():
-        return found
-    for column, (axis, step) in enumerate(((0, 1), (0, -1), (1, 1), (1, -1))):
-        at_edge = _near_border(codes, axis, step, reach[axis])[box]
-        at_edge |= _near_mask(outside, axis, step, reach[axis])
-        found[:, column] = np.bincount(cropped[at_edge & (cropped > 0)], minlength=code_count)[:code_count]
-    return found
+        return None
+    found = []
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        at_edge = _near_border(labelled, axis, step, reach[axis])
+        at_edge[box] |= _near_mask(outside, axis, step, reach[axis])
+        found.append(at_edge & labelled)
+    return tuple(found)
 
 
-def _bounding_box(codes: np.ndarray, margin: list[int]) -> tuple[slice, slice]:
+def _bounding_box(mask: np.ndarray, margin: list[int]) -> tuple[slice, slice]:
     box = []
     for axis in (0, 1):
-        used = np.flatnonzero(codes.any(axis=1 - axis))
+        used = np.flatnonzero(mask.any(axis=1 - axis))
         box.append(slice(max(0, used[0] - margin[axis]), used[-1] + margin[axis] + 1))
     return box[0], box[1]
 
 
 def _touches(mask: np.ndarray, labelled: np.ndarray, reach: list[int]) -> bool:
     """True when a labelled voxel lies within reach of the mask."""
+    if not mask.any():
+        return False
     directions = [(axis, step) for axis in (0, 1) for step in (1, -1)]
     return any((_near_mask(mask, axis, step, reach[axis]) & labelled).any() for axis, step in directions)
 
@@ -118,8 +121,8 @@ def _near_mask(mask: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray
     return near
 
 
-def _near_border(codes: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray:
-    near = np.zeros(codes.shape, bool)
+def _near_border(mask: np.ndarray, axis: int, step: int, reach: int) -> np.ndarray:
+    near = np.zeros_like(mask)
     np.moveaxis(near, axis, 0)[slice(-reach, None) if step > 0 else slice(None, reach)] = True
     return near
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,8 @@ IMAT_HU = (-190, -30)
 
 _LOWEST_HU = PADDING_HU + 1
 _HIGHEST_HU = 32767
-_LAMA, _NAMA, _RANGES = 2, 3, 4
+_RANGES = 4
+_SLAB = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,33 +56,42 @@ def count_voxels(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -
     constant, slopes = plane.index_form(affine)
     across = constant + slopes[0] * np.arange(image.shape[0])[:, None] + slopes[1] * np.arange(image.shape[1])
     highest = int(np.clip(np.ceil(image.max()), MUSCLE_HU[1], _HIGHEST_HU))
-    bins, codes, depth = highest - _LOWEST_HU + 1, 2 * label_map.schema.class_count, image.shape[2]
-    in_range = _ranges(np.arange(_LOWEST_HU, highest + 1))
-    muscle_hu = np.arange(_LOWEST_HU, highest + 1.0) * (in_range[_LAMA] + in_range[_NAMA])
+    codes, depth = 2 * label_map.schema.class_count, image.shape[2]
+    bins = highest - _LOWEST_HU + 1
     histogram = np.zeros((codes, bins), np.int64)
     ranges = np.zeros((depth, codes, _RANGES), np.int64)
     sums = np.zeros((depth, codes))
     contact = np.zeros((depth, codes, len(DIRECTIONS)), np.int64)
     padded = np.zeros(codes, np.int64)
     padding_value = find_padding_value(image)
-    for z in range(depth):
-        label = np.ascontiguousarray(labels[..., z])
+    turned = abs(image.strides[0]) < abs(image.strides[1])
+
+    def lie(plane: np.ndarray) -> np.ndarray:
+        return plane.T if turned else plane
+
+    across = np.ascontiguousarray(lie(across))
+    for z, (label, density) in enumerate(_planes(labels, image, turned)):
         labelled = label > 0
-        if not labelled.any():
+        place = np.flatnonzero(labelled)
+        if not place.size:
             continue
-        density = np.ascontiguousarray(image[..., z])
-        sided = (2 * label + (across + slopes[2] * z < 0)) * labelled
-        contact[z] = find_contacts(sided, density, padding_value, affine, codes)
-        code, hu = sided[labelled], np.rint(density[labelled])
+        code = 2 * label.take(place).astype(np.intp) + (across < -slopes[2] * z).take(place)
+        contacts = find_contacts(lie(labelled), lie(density), padding_value, affine)
+        if contacts is not None:
+            at_edge = [code[lie(mask)[labelled]] for mask in contacts]
+            contact[z] = np.stack([np.bincount(touching, minlength=codes) for touching in at_edge], axis=1)
+        hu = np.rint(density.take(place))
         measured = hu > PADDING_HU
         if not measured.all():
             padded += np.bincount(code[~measured], minlength=codes)
             code, hu = code[measured], hu[measured]
-        place = code * np.int64(bins) + (hu.astype(np.int64).clip(max=highest) - _LOWEST_HU)
-        counts = np.bincount(place, minlength=codes * bins).reshape(codes, bins)
-        histogram += counts
-        ranges[z] = counts @ in_range.T
-        sums[z] = counts @ muscle_hu
+        if not hu.size:
+            continue
+        column = np.minimum(hu, highest).astype(np.intp) - _LOWEST_HU
+        first, width = int(column.min()), int(np.ptp(column)) + 1
+        counts = np.bincount(code * width + (column - first), minlength=codes * width).reshape(codes, width)
+        histogram[:, first : first + width] += counts
+        ranges[z], sums[z] = _sum_ranges(counts, first + _LOWEST_HU)
     by_slice = slice(None, None, -1) if volume.grid.axis_codes[volume.grid.axis("IS")] == "I" else slice(None)
     return Tally(
         histogram.reshape(-1, 2, bins),
@@ -91,7 +102,22 @@ def count_voxels(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -
     )
 
 
-def _ranges(hu: np.ndarray) -> np.ndarray:
-    """(4, bins) of 0 and 1: which of the four ranges each whole HU is in."""
-    named = [(hu >= low) & (hu <= high) for low, high in (IMAT_HU, LAMA_HU, NAMA_HU)]
-    return np.stack([~np.logical_or.reduce(named), *named]).astype(np.int64)
+def _planes(labels: np.ndarray, image: np.ndarray, turned: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Labels and HU of each axial slice as contiguous (x, y) arrays, or (y, x) where x runs fastest in memory."""
+    order = (2, 1, 0) if turned else (2, 0, 1)
+    labels, image = labels.transpose(order), image.transpose(order)
+    for start in range(0, len(image), _SLAB):
+        slab = slice(start, start + _SLAB)
+        yield from zip(np.ascontiguousarray(labels[slab]), np.ascontiguousarray(image[slab]), strict=True)
+
+
+def _sum_ranges(counts: np.ndarray, first_hu: int) -> tuple[np.ndarray, np.ndarray]:
+    """(codes, 4) voxels of each range, and (codes,) sums of the HU of muscle, from (codes, bins) counts."""
+    hu = np.arange(first_hu, first_hu + counts.shape[1])
+
+    def between(low: int, high: int) -> slice:
+        return slice(*np.searchsorted(hu, (low, high + 1)))
+
+    inside = [counts[:, between(*limits)].sum(axis=1) for limits in (IMAT_HU, LAMA_HU, NAMA_HU)]
+    muscle = between(*MUSCLE_HU)
+    return np.stack([counts.sum(axis=1) - sum(inside), *inside], axis=1), counts[:, muscle] @ hu[muscle].astype(float)

@@ -30,7 +30,7 @@ def make_structures(volume: Volume, count: int) -> LabelMap:
     """The body cut into so many structures: sectors of rings that twist along the body."""
     x, y, z = (np.linspace(-1, 1, size, dtype=np.float32) for size in volume.array.shape)
     schema = _schema(count)
-    labels = np.zeros(volume.array.shape, np.uint8)
+    labels = np.zeros_like(volume.array, dtype=np.uint8)  # as the volume lies in memory, like those of the inferers
     for k in range(labels.shape[2]):
         angle = np.arctan2(y[None, :], x[:, None]) + 0.4 * z[k]
         radius = np.hypot(x[:, None] / 0.8, y[None, :] / 0.6)
@@ -61,17 +61,21 @@ def measure_once(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -
 
 
 def measure_by_masks(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -> np.ndarray:
-    """The same values from one mask per structure, as is common; the sides' mask is made once."""
+    """The same values from one mask per structure, as is common; the sides' mask is made once.
+
+    In C order, which masks are quickest in: NumPy takes ten times as long to index by one in the order of a NIfTI.
+    """
     constant, slopes = plane.index_form(volume.grid.affine)
     i, j, k = np.ogrid[tuple(slice(size) for size in volume.array.shape)]
     left = constant + slopes[0] * i + slopes[1] * j + slopes[2] * k < 0
-    return np.array([list(_describe_mask(volume, label_map, left, s.index)) for s in label_map.schema.structures])
+    structures = [s.index for s in label_map.schema.structures]
+    return np.array([list(_describe_mask(volume.array, label_map.array, left, index)) for index in structures])
 
 
-def _describe_mask(volume: Volume, label_map: LabelMap, left: np.ndarray, index: int) -> Iterator[list[float]]:
-    mask = label_map.array == index
+def _describe_mask(image: np.ndarray, labels: np.ndarray, left: np.ndarray, index: int) -> Iterator[list[float]]:
+    mask = labels == index
     for side in (mask & ~left, mask & left):
-        hu = volume.array[side]
+        hu = image[side]
         shares = [np.count_nonzero((hu >= low) & (hu <= high)) for low, high in RANGES_HU]
         if hu.size == 0:
             yield [0.0] * (4 + len(PERCENTILES) + len(shares))
@@ -110,10 +114,14 @@ if __name__ == "__main__":
     label_map = make_structures(volume, options.structures)
     middle = volume.grid.affine @ np.append((np.array(volume.array.shape) - 1) / 2, 1)
     plane = MidsagittalPlane(float(middle[0]) + 0.1, lean=0.02)
+    in_c_order = (
+        Volume(np.ascontiguousarray(volume.array), volume.grid),
+        LabelMap(np.ascontiguousarray(label_map.array), label_map.grid, label_map.schema),
+    )
     clock = Stopwatch()
     clock.start()
     once, once_s = _timed(measure_once, volume, label_map, plane)
-    masks, masks_s = _timed(measure_by_masks, volume, label_map, plane)
+    masks, masks_s = _timed(measure_by_masks, *in_c_order, plane)
     again, again_s = _timed(measure_once, volume, label_map, plane)
     line = clock.stop()
     line |= {
