@@ -23,7 +23,7 @@ from myotome.inference.engines import (
     rank_engines,
     require_engine,
 )
-from myotome.inference.engines.agreement import make_check_image, processor, read_agreement, write_agreement
+from myotome.inference.engines.agreement import make_check_image, name_hardware, read_agreement, write_agreement
 from myotome.inference.volumes import VolumeInferer
 
 __all__ = ["LabelMapInferer"]
@@ -142,7 +142,8 @@ class LabelMapInferer(VolumeInferer):
         if engine.name == "eager" and engine.precision == "float32":
             return Agreement(1.0, 1.0)
         path = artefact_folder(fingerprint(network)) / "agreement.json"
-        name = f"{engine.name} {engine.version()} {engine.precision} on {processor()} | {self._settings()}"
+        hardware = name_hardware(engine.device)
+        name = f"{engine.name} {engine.version()} {engine.precision} on {hardware} | {self._settings()}"
         found = read_agreement(path, name)
         if found is None:
             progress, self.progress = self.progress, None

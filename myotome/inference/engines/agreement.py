@@ -8,10 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from myotome.phantoms.thorax import Scan, make_thorax
 
-__all__ = ["Agreement", "compare_label_maps", "make_check_image", "processor", "read_agreement", "write_agreement"]
+__all__ = [
+    "Agreement",
+    "compare_label_maps",
+    "make_check_image",
+    "name_hardware",
+    "read_agreement",
+    "write_agreement",
+]
 
 _LEAST_EQUAL = 0.9999
 _LEAST_DICE = 0.999
@@ -56,8 +64,10 @@ def make_check_image() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return case.volume.array, case.volume.grid.affine, case.label_map.array
 
 
-def processor() -> str:
-    """What the agreement of an engine may depend on besides software: the processor's name."""
+def name_hardware(device: str) -> str:
+    """What the agreement of an engine may depend on besides software: the name of the GPU, or of the processor."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

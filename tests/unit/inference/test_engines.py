@@ -22,7 +22,7 @@ from myotome.inference.engines import (
     open_engine,
     rank_engines,
 )
-from myotome.inference.engines.agreement import read_agreement, write_agreement
+from myotome.inference.engines.agreement import name_hardware, read_agreement, write_agreement
 from myotome.inference.engines.pytorch import fold_batch_norms
 
 QUICK = sorted(set(ENGINES) - {"inductor"})  # TorchInductor compiles for seconds per shape, and has a test of its own
@@ -235,6 +235,13 @@ def test_agreement_of_label_maps_is_worked_by_hand():
     empty = np.zeros(4, np.uint8)
     assert compare_label_maps(empty, empty) == Agreement(1.0, 1.0)
     assert compare_label_maps(empty, np.ones(4, np.uint8)) == Agreement(0.0, 0.0)
+
+
+def test_an_agreement_is_of_the_hardware_that_the_engine_computes_on(monkeypatch):
+    names = {"cuda": "H200", "cuda:1": "A100"}
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.get)
+    found = [name_hardware(device) for device in ("cuda", "cuda:1", "cpu")]
+    assert found[:2] == ["H200", "A100"] and found[2] and found[2] not in found[:2]
 
 
 def test_an_agreement_is_kept_beside_others_and_a_broken_file_is_none(tmp_path):
