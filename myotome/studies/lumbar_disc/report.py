@@ -10,8 +10,9 @@ import pandas as pd
 
 from myotome import __version__
 from myotome.io.atomic import atomic_path
-from myotome.report.pages import render_page, write_page, write_pdf
+from myotome.report.pages import embed_figure, render_page, write_page, write_pdf
 from myotome.studies.lumbar_disc.analysis import MEASURES
+from myotome.studies.lumbar_disc.figures import OVER, draw_leak, draw_scores
 from myotome.studies.lumbar_disc.settings import StudySettings
 from myotome.studies.lumbar_disc.study import Findings
 
@@ -19,7 +20,6 @@ __all__ = ["write_report"]
 
 _PAPER = {"precision": "precision", "recall": "recall", "object_precision": "precision", "object_recall": "recall"}
 _PAPER |= {"dice": "dice"}
-_OVER = {"all": "each split's own test part", "shared": "images that both splits test"}
 
 
 def write_report(output: Path, findings: Findings, settings: StudySettings) -> None:
@@ -52,7 +52,9 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
         conclusion=findings.conclusion,
         splits=findings.splits.to_dict("records"),
         scores=_score_rows(findings, settings),
+        scores_figure=embed_figure(draw_scores(findings.scores, _paper_figures(settings))),
         leak=_leak_rows(findings.leak),
+        leak_figure=embed_figure(draw_leak(findings.leak)) if len(findings.leak) else None,
         facts=_facts(findings, settings),
         version=__version__,
     )
@@ -62,20 +64,25 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
 
 def _score_rows(findings: Findings, settings: StudySettings) -> list[dict[str, Any]]:
     """A line per score: each split's value with its interval, and the paper's figure."""
-    rows = []
+    rows, figures = [], _paper_figures(settings)
     for measure, title in MEASURES.items():
         part = findings.scores[findings.scores["measure"] == measure].set_index("split")
-        paper = settings.paper.get(_PAPER.get(measure, ""))
+        paper = figures.get(measure)
         values = [_figure(part.loc[name]) for name in findings.splits["split"]]
         rows.append({"title": title, "values": values, "paper": "–" if paper is None else f"{paper:.3f}"})
     return rows
+
+
+def _paper_figures(settings: StudySettings) -> dict[str, float]:
+    """The paper's figure of each measure that it may mean."""
+    return {measure: settings.paper[name] for measure, name in _PAPER.items() if name in settings.paper}
 
 
 def _leak_rows(leak: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "title": MEASURES[row["measure"]],
-            "over": _OVER[row["over"]],
+            "over": OVER[row["over"]],
             "patient": f"{row['patient_split']:.4f}",
             "image": f"{row['image_split']:.4f}",
             "difference": f"{row['value']:+.4f} ({row['lower']:+.4f} to {row['upper']:+.4f})",

@@ -108,6 +108,7 @@ def test_the_report_has_every_score_and_table(settings, tmp_path):
     findings = run_study(settings, tmp_path / "out", train=remember, open_finder=RememberingFinder)
     write_report(tmp_path / "out", findings, settings)
     text = (tmp_path / "out" / "report.html").read_text()
+    assert text.count("data:image/png;base64,") == 2
     for word in ("AP[.5:.95]", "Precision, objects at IoU 0.5", "0.977", "own test part", "0.9000"):
         assert word in text, word
     assert findings.conclusion[0].split(" (")[0] in text.replace("&#39;", "'")
