@@ -18,11 +18,11 @@ STEP_MM, BODY_MM = 30.0, 21.0
 WATER_DIAMETER_CM = 16.9
 """Of the plain trunk: 157 cm2 of soft tissue and 70 cm2 of fat around it."""
 SETTINGS = replace(
-    read_bone_density_settings(),
+    read_bone_density_settings().uncorrected(),
     method="two_tissue",
     energy=replace(read_bone_density_settings().energy, diameter_cm=WATER_DIAMETER_CM),
 )
-"""The shipped ones with the two-tissue method, and for people of this size, so that 120 kV means 68 keV here."""
+"""The shipped ones with the two-tissue method and without what training gave, for people of this size: 120 kV is 68 keV."""
 LEVELS = ("T8", "T9", "T10", "T11", "T12", "L1", "L2", "L3")
 
 

@@ -28,7 +28,7 @@ def test_the_page_says_mean_class_bodies_and_references(case, tmp_path):
     mean = rows["vertebral_column", "bmd"]
     assert f"<strong>{mean.value:.1f} ({mean.lower:.1f} to {mean.upper:.1f}) mg/cm³</strong>" in text
     assert "osteoporosis range" in text
-    assert "no cut-off of a training is configured" in text
+    assert "below it (below 81.0 mg/cm3 K2HPO4" in text
     assert "mean of L1 and L2" in text
     assert re.search(r'<th scope="row">T12</th><td class="number">–</td>.*?fractured', text)
     assert re.search(r"Subcutaneous fat</th><td class=\"number\">-10\d\.\d", text)

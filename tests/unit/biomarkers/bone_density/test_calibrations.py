@@ -20,7 +20,7 @@ from myotome.biomarkers.bone_density.multi_tissue import search_energy
 from myotome.errors import InputError
 from tests.unit.biomarkers.bone_density.tissues import bone_hu, make_references
 
-SETTINGS = read_bone_density_settings()
+SETTINGS = read_bone_density_settings().uncorrected()
 SCALES = [(1.0, 0.0), (1.03, 15.0), (0.97, -15.0)]
 
 

@@ -29,6 +29,13 @@ def test_the_shipped_values_are_those_of_the_papers():
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
+def test_the_shipped_coefficients_are_of_a_training():
+    for method, coefficients in read_bone_density_settings().coefficients.items():
+        assert coefficients.source.startswith("myotome study qct-agreement"), method
+        assert 70 < coefficients.youden_mg_cm3 < 90, method
+        assert set(coefficients.by_tube_voltage) == {100, 120, 140}, method
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
