@@ -22,7 +22,7 @@ SETTINGS = replace(
     method="two_tissue",
     energy=replace(read_bone_density_settings().energy, diameter_cm=WATER_DIAMETER_CM),
 )
-"""The shipped ones with the two-tissue method and without what training gave, for people of this size: 120 kV is 68 keV."""
+"""The shipped ones with two tissues and without what training gave, for people of this size: 120 kV is 68 keV here."""
 LEVELS = ("T8", "T9", "T10", "T11", "T12", "L1", "L2", "L3")
 
 
