@@ -222,6 +222,12 @@ def _describe(method: str) -> str:
     return f"{method.replace('_', '-')} calibration"
 
 
+def _describe_bias(method: str, settings: BoneDensitySettings) -> str:
+    """Whose scans the bias was fitted on, as an end of a sentence."""
+    coefficients = settings.coefficients[method]
+    return f"; bias corrected by {coefficients.source}" if coefficients.fitted else ""
+
+
 def _other(method: str) -> str:
     return next(one for one in METHODS if one != method)
 
@@ -272,7 +278,7 @@ def _spine_rows(
         flags = tuple(dict.fromkeys((*why, *beware, *shared)))
         for measure, convert, equivalent in _measures(method, settings):
             value = None if density is None else convert(density.mg_cm3)
-            named = f"{text}; {equivalent}" if density is not None else text
+            named = f"{text}; {equivalent}{_describe_bias(method, settings)}" if density is not None else text
             more = {"method": named, "flags": flags, **_bounds(density, convert)}
             yield Measurement(SPINE, measure, value, _MG, **more)
         if method == settings.method:

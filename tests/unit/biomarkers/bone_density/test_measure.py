@@ -75,6 +75,8 @@ def test_the_cutoff_of_the_training_stands_beside_the_fixed_ones():
     fitted = SETTINGS.with_coefficients("two_tissue", Coefficients("a study", 95.0, MethodCoefficients(2.0, 0.97)))
     rows, flags = measure(Spine(bmd={"L1": 88.0, "L2": 88.0}), fitted)
     assert rows["vertebral_column", "bmd"].value == pytest.approx((88 - 2) / 0.97, abs=1)
+    assert rows["vertebral_column", "bmd"].method.endswith("bias corrected by a study")
+    assert "bias corrected" not in measure()[0]["vertebral_column", "bmd"].method
     assert rows["vertebral_column", "bmd_class"].value == 1
     assert rows["vertebral_column", "below_youden"].value == 1
     assert "bias_not_corrected" not in flags
