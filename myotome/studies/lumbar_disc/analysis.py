@@ -13,7 +13,7 @@ from myotome.statistics.classification import bootstrap, weigh_mean
 from myotome.statistics.intervals import Estimate
 from myotome.statistics.paired import compare_pairs
 
-__all__ = ["MEASURES", "compare_splits", "compute_patient_means", "estimate_scores", "tabulate_objects"]
+__all__ = ["MEASURES", "OVER", "compare_splits", "compute_patient_means", "estimate_scores", "tabulate_objects"]
 
 MEASURES = {
     "precision": "Precision, pixels",
@@ -30,6 +30,9 @@ MEASURES = {
     "rq": "RQ",
 }
 """Names and titles of what `estimate_scores` gives, in the order of its rows."""
+
+OVER = {"all": "each split's own test part", "shared": "images that both splits test"}
+"""What `compare_splits` compares over, with its title."""
 
 _PIXELS = ("precision", "recall", "dice", "hd95_mm", "nsd")
 _OBJECTS = ("object_precision", "object_recall", "pq", "sq", "rq")

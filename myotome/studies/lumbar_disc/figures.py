@@ -10,12 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from myotome.studies.figures import strip_axes
-from myotome.studies.lumbar_disc.analysis import MEASURES
+from myotome.studies.lumbar_disc.analysis import MEASURES, OVER
 
-__all__ = ["OVER", "draw_leak", "draw_scores"]
-
-OVER = {"all": "each split's own test part", "shared": "images that both splits test"}
-"""Titles of what a difference between the splits is over."""
+__all__ = ["draw_leak", "draw_scores"]
 
 # Told apart by colour-blind eyes, and by their markers in print.
 _STYLES = (("#0072b2", "o"), ("#d55e00", "s"))

@@ -11,8 +11,8 @@ import pandas as pd
 from myotome import __version__
 from myotome.io.atomic import atomic_path
 from myotome.report.pages import embed_figure, render_page, write_page, write_pdf
-from myotome.studies.lumbar_disc.analysis import MEASURES
-from myotome.studies.lumbar_disc.figures import OVER, draw_leak, draw_scores
+from myotome.studies.lumbar_disc.analysis import MEASURES, OVER
+from myotome.studies.lumbar_disc.figures import draw_leak, draw_scores
 from myotome.studies.lumbar_disc.settings import StudySettings
 from myotome.studies.lumbar_disc.study import Findings
 
