@@ -14,8 +14,8 @@ from myotome.studies.lumbar_disc.analysis import MEASURES, OVER
 
 __all__ = ["draw_leak", "draw_scores"]
 
-# Told apart by colour-blind eyes, and by their markers in print.
-_STYLES = (("#0072b2", "o"), ("#d55e00", "s"))
+# Colour, marker and place beside the row: told apart by colour-blind eyes, and by their markers in print.
+_STYLES = (("#0072b2", "o", -0.14), ("#d55e00", "s", 0.14))
 _LINE, _PAPER = "#9aa3ad", "#1b1f24"
 _SHARES = [name for name in MEASURES if name != "hd95_mm"]
 
@@ -31,8 +31,7 @@ def draw_scores(scores: pd.DataFrame, paper: Mapping[str, float]) -> Figure:
     figure = Figure(figsize=(8, 1.0 + 0.34 * len(_SHARES)), layout="constrained")
     axes = figure.subplots()
     for (split, part), style in zip(scores.groupby("split", sort=False), _STYLES, strict=False):
-        shift = 0.14 if style is _STYLES[1] else -0.14
-        _plot_rows(axes, part.set_index("measure").reindex(_SHARES), shift, style, f"by {split}")
+        _plot_rows(axes, part.set_index("measure").reindex(_SHARES), style, f"by {split}")
     given = [place for place, name in enumerate(_SHARES) if name in paper]
     axes.plot([paper[_SHARES[place]] for place in given], given, "|", color=_PAPER, markersize=20, label="paper")
     _name_rows(axes, _SHARES)
@@ -53,7 +52,7 @@ def draw_leak(leak: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for (over, title), style in zip(OVER.items(), _STYLES, strict=True):
         part = leak[leak["over"] == over].set_index("measure").reindex(names)
-        _plot_rows(axes, part, 0.14 if style is _STYLES[1] else -0.14, style, title)
+        _plot_rows(axes, part, style, title)
     axes.axvline(0, color=_LINE, linewidth=0.8)
     _name_rows(axes, names)
     axes.set_xlabel("split by image less split by patient, with its 95 % interval")
@@ -61,8 +60,8 @@ def draw_leak(leak: pd.DataFrame) -> Figure:
     return figure
 
 
-def _plot_rows(axes: Axes, rows: pd.DataFrame, shift: float, style: tuple[str, str], label: str) -> None:
-    colour, marker = style
+def _plot_rows(axes: Axes, rows: pd.DataFrame, style: tuple[str, str, float], label: str) -> None:
+    colour, marker, shift = style
     places = np.arange(len(rows)) + shift
     sides = np.array([rows["value"] - rows["lower"], rows["upper"] - rows["value"]]).clip(min=0)
     axes.errorbar(rows["value"], places, xerr=np.nan_to_num(sides), fmt=marker, color=colour, markersize=5,

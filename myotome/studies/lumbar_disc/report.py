@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from myotome import __version__
-from myotome.io.atomic import atomic_path
-from myotome.report.pages import embed_figure, render_page, write_page, write_pdf
+from myotome.report.pages import embed_figure, render_page
 from myotome.studies.lumbar_disc.analysis import MEASURES, OVER
 from myotome.studies.lumbar_disc.figures import draw_leak, draw_scores
 from myotome.studies.lumbar_disc.settings import StudySettings
 from myotome.studies.lumbar_disc.study import Findings
+from myotome.studies.results import format_figure, write_results
 
 __all__ = ["write_report"]
 
@@ -41,12 +40,7 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
         "conclusion": findings.conclusion,
         "software": findings.software,
     }
-    with atomic_path(output / "summary.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     tables = {"scores": findings.scores, "leak": findings.leak, "splits": findings.splits, "slices": findings.rows}
-    for name, table in tables.items():
-        with atomic_path(output / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     page = render_page(
         "lumbar_disc_study.html.j2",
         conclusion=findings.conclusion,
@@ -58,8 +52,7 @@ def write_report(output: Path, findings: Findings, settings: StudySettings) -> N
         facts=_facts(findings, settings),
         version=__version__,
     )
-    write_page(output / "report.html", page)
-    write_pdf(output / "report.pdf", page)
+    write_results(output, page, summary, tables)
 
 
 def _score_rows(findings: Findings, settings: StudySettings) -> list[dict[str, Any]]:
@@ -68,7 +61,7 @@ def _score_rows(findings: Findings, settings: StudySettings) -> list[dict[str, A
     for measure, title in MEASURES.items():
         part = findings.scores[findings.scores["measure"] == measure].set_index("split")
         paper = figures.get(measure)
-        values = [_figure(part.loc[name]) for name in findings.splits["split"]]
+        values = [format_figure(part.loc[name]) for name in findings.splits["split"]]
         rows.append({"title": title, "values": values, "paper": "–" if paper is None else f"{paper:.3f}"})
     return rows
 
@@ -91,14 +84,6 @@ def _leak_rows(leak: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for row in leak.to_dict("records")
     ]
-
-
-def _figure(row: pd.Series) -> str:
-    """A value with its interval, as ``0.9731 (0.9500 to 0.9860)``."""
-    if pd.isna(row["value"]):
-        return "–"
-    interval = "" if pd.isna(row["lower"]) else f" ({row['lower']:.4f} to {row['upper']:.4f})"
-    return f"{row['value']:.4f}{interval}"
 
 
 def _facts(findings: Findings, settings: StudySettings) -> list[tuple[str, str]]:
