@@ -31,6 +31,7 @@ from myotome.metrics import score_label_map
 from myotome.pipeline import in_axis_order
 from myotome.structures import LabelMap
 from myotome.training import BundleTraining, train_bundle
+from myotome.training.warm import WarmTrainer
 
 __all__ = ["BundleTrain", "LabelSetRefused", "RoundRequest", "read_progress"]
 
@@ -229,7 +230,8 @@ def _train(
     if not wanted.pretrained:
         overrides["learning_rate"] = 0.002
     training = BundleTraining(model.shipped, datalist, weights, workspace, overlays, overrides)
-    return train_bundle(training, report)
+    with WarmTrainer() as warm:
+        return train_bundle(training, report, warm.run)
 
 
 def _as_bundle(model: Model, weights: Path, workspace: Path) -> Path:

@@ -15,14 +15,21 @@ from myotome.geometry import Grid, Volume
 from myotome.inference.spine_logits import compute_spine_logits
 from myotome.inference.volumes import KeepsRefusal, require_axial_grid
 from myotome.measurement import Level
-from myotome.networks import L3MuscleSegmenter, LevelEvidence, LevelNetwork, locate_level, read_weights
+from myotome.networks import (
+    L3MuscleSegmenter,
+    LevelEvidence,
+    LevelNetwork,
+    decode_sequence,
+    locate_level,
+    read_weights,
+)
 from myotome.structures import LabelMap
 from myotome.transforms import SpineProjections, WorkingPlane, fit_spacing_mm, project_spine
 
 __all__ = ["CONFIDENCE_FLOOR", "L3Inferer", "LevelFinder", "decide_level", "find_level", "take_l3_plane"]
 
-CONFIDENCE_FLOOR = 0.5
-"""Least probability that the place has; set on validation phantoms, see docs/results.md."""
+CONFIDENCE_FLOOR = 0.95
+"""Least probability that the place has; chosen on validation phantoms, see docs/results.md."""
 
 _MOST_RIVAL = 0.5  # of the confidence: another place that is half as probable may be the true one
 _WINDOW_HU = (-150.0, 250.0)
@@ -83,7 +90,7 @@ def find_level(array: np.ndarray, affine: np.ndarray, network: LevelNetwork, flo
     if grid.shape[axis] == 1:
         return Level(0, grid.slice_z_mm(0), None, "the image is this one slice, which is taken to be L3")
     seen = project_spine(array, affine)
-    return decide_level(_ask(network, seen), seen, grid, floor)
+    return decide_level(locate_level(decode_sequence(compute_spine_logits(network, seen)), "L3"), seen, grid, floor)
 
 
 def decide_level(evidence: LevelEvidence, seen: SpineProjections, grid: Grid, floor: float = CONFIDENCE_FLOOR) -> Level:
@@ -96,7 +103,8 @@ def decide_level(evidence: LevelEvidence, seen: SpineProjections, grid: Grid, fl
     """
     if evidence.absent >= evidence.confidence:
         raise InputError(
-            f"L3 is not in this scan (probability {evidence.absent:.2f}): give a scan that shows it, or {_NAME_IT}."
+            f"the middle of L3 is not in this scan (probability {evidence.absent:.2f}): give a scan that shows it, or "
+            f"{_NAME_IT}."
         )
     z_mm = seen.z_mm(evidence.position)
     if evidence.rival > _MOST_RIVAL * evidence.confidence:
@@ -112,11 +120,6 @@ def decide_level(evidence: LevelEvidence, seen: SpineProjections, grid: Grid, fl
     heights = [grid.slice_z_mm(index) for index in range(grid.shape[grid.axis("IS")])]
     index = int(np.abs(np.array(heights) - z_mm).argmin())
     return Level(index, heights[index], round(evidence.confidence, 4), f"found at z {z_mm:.1f} mm by the spine's shape")
-
-
-def _ask(network: LevelNetwork, seen: SpineProjections) -> LevelEvidence:
-    logits = compute_spine_logits(network, seen)[None]
-    return locate_level(LevelNetwork.log_probabilities(logits, torch.ones_like(logits[:, 0], dtype=torch.bool))[0])
 
 
 class L3Inferer(KeepsRefusal):

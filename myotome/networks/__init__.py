@@ -11,7 +11,7 @@ from myotome.networks.l3_muscle import (
     copy_source,
     list_transfer,
 )
-from myotome.networks.level_network import LEVEL_CHANNELS, LevelEvidence, LevelNetwork, locate_level
+from myotome.networks.level_network import LEVEL_CHANNELS, LevelNetwork
 from myotome.networks.lumbar_disc import (
     AXIAL_DISC,
     DISC,
@@ -27,9 +27,11 @@ from myotome.networks.spine_sequence import (
     SEQUENCE,
     SEQUENCE_LEVELS,
     UNKNOWN,
+    LevelEvidence,
     SequenceEvidence,
     chain_loss,
     decode_sequence,
+    locate_level,
 )
 from myotome.networks.supraspinatus import (
     CLASSIFIERS,

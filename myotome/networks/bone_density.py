@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from myotome.networks.level_network import LevelNetwork
 from myotome.networks.mobile_unet import MobileUNet
-from myotome.networks.spine_sequence import SEQUENCE, SEQUENCE_LEVELS
+from myotome.networks.spine_sequence import SEQUENCE_LEVELS
 
 __all__ = ["BONE_STAGES", "TISSUES", "TISSUE_OF_LABEL", "BoneDensitySegmenter"]
 
@@ -37,7 +37,7 @@ class BoneDensitySegmenter(nn.Module):
     def __init__(self, widths: Sequence[int] = (64, 48, 32, 24, 12)) -> None:
         super().__init__()
         self.tissue = MobileUNet(len(TISSUES), widths, image_channels=3)
-        self.level = LevelNetwork(len(SEQUENCE))
+        self.level = LevelNetwork()
 
     def training_stage(self, name: str) -> nn.Module:
         """The module that a stage of ``BONE_STAGES`` trains; it shares its parameters with this."""

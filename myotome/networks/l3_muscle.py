@@ -37,9 +37,9 @@ _ENCODER = "muscle.encoder."
 class L3MuscleSegmenter(nn.Module):
     """Finds the third lumbar vertebra on an axial CT, and labels muscle and fat on a slice through it.
 
-    ``level`` takes projections of the spine and tells where L3 is along z; ``muscle`` takes axial slices on the working
-    grid: 1.0 mm, the patient's right on the left, anterior on top, -150 to 250 HU scaled to [0, 1]. The encoder of
-    ``muscle`` is the one that the pretext stages train.
+    ``level`` takes projections of the spine and tells which vertebra lies where along z; ``muscle`` takes axial slices
+    on the working grid: 1.0 mm, the patient's right on the left, anterior on top, -150 to 250 HU scaled to [0, 1]. The
+    encoder of ``muscle`` is the one that the pretext stages train.
     """
 
     def __init__(self) -> None:

@@ -1,48 +1,29 @@
-"""Where along the body a vertebra lies: a small network on projections of the spine, and what its answer means."""
+"""Which vertebra lies where along the body: a small network on projections of the spine."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d
 
-__all__ = ["LEVEL_CHANNELS", "LevelEvidence", "LevelNetwork", "locate_level"]
+from myotome.networks.spine_sequence import SEQUENCE
+
+__all__ = ["LEVEL_CHANNELS", "LevelNetwork"]
 
 LEVEL_CHANNELS = 5
 _WIDTHS = (8, 16, 24, 32)
 _TRUNK = 48
 _DILATIONS = (1, 2, 4, 8, 16, 32)
-_NEAR, _APART = 3, 8  # bins: what counts as one place, and from where on it is another vertebra
-
-
-class LevelEvidence(NamedTuple):
-    """Where a level seems to be, in bins from the lowest, and how sure that is.
-
-    ``confidence`` is the probability of the place (7 bins), ``rival`` that of the next best at least 8 bins away, and
-    ``absent`` that the level is not in the field.
-    """
-
-    position: float
-    confidence: float
-    rival: float
-    absent: float
 
 
 class LevelNetwork(nn.Module):
-    """Tells for each bin along z whether the level is there, and whether it is in the field at all.
+    """Gives each bin along z a logit for each name of `myotome.networks.SEQUENCE`.
 
     The coronal and the sagittal projections go through convolutions of their own, which keep z and end in one column;
-    dilated convolutions along z then see the whole field, since a vertebra is known by its neighbours.
-
-    Parameters
-    ----------
-    outputs : logits for each bin; two for a single level (`log_probabilities`), one for each name of a row of levels
-        (`myotome.networks.spine_sequence`).
+    dilated convolutions along z then see the whole field, since a vertebra is known by its neighbours. The names of a
+    row are decided together (`myotome.networks.decode_sequence`).
     """
 
-    def __init__(self, outputs: int = 2) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.coronal, self.sagittal = _collapse(), _collapse()
         self.entry = nn.Conv1d(4 * _WIDTHS[-1], _TRUNK, 1)
@@ -54,10 +35,10 @@ class LevelNetwork(nn.Module):
             )
             for step in _DILATIONS
         )
-        self.head = nn.Conv1d(_TRUNK, outputs, 1)
+        self.head = nn.Conv1d(_TRUNK, len(SEQUENCE), 1)
 
     def forward(self, projections: Tensor) -> Tensor:
-        """(B, outputs, Z) of (B, 5, S, Z): by default logits of the level at each bin, and evidence that it is absent.
+        """(B, 10, Z) logits of (B, 5, S, Z) projections, lowest bin first.
 
         Parameters
         ----------
@@ -76,37 +57,6 @@ class LevelNetwork(nn.Module):
         for layer in self.trunk:
             seen = seen + layer(seen)
         return self.head(seen)
-
-    @staticmethod
-    def log_probabilities(logits: Tensor, inside: Tensor) -> Tensor:
-        """(B, Z + 1) of (B, 2, Z) logits: the log probability of each bin, and last of "not in the field".
-
-        Parameters
-        ----------
-        inside : (B, Z), true for bins of the field; the others have probability 0
-        """
-        share = inside.to(logits.dtype)
-        absent = (logits[:, 1] * share).sum(1, keepdim=True) / share.sum(1, keepdim=True).clamp(min=1)
-        heat = logits[:, 0].masked_fill(~inside.bool(), -1e4)
-        return torch.cat((heat, absent), dim=1).log_softmax(dim=1)
-
-
-def locate_level(log_probabilities: Tensor) -> LevelEvidence:
-    """What the (Z + 1,) log probabilities of one image say.
-
-    The place is the run of 7 bins with the largest probability; the position is the mean of the bins in it.
-    """
-    chances = log_probabilities.double().exp()
-    bins, absent = chances[:-1], float(chances[-1])
-    width = 2 * _NEAR + 1
-    mass = avg_pool1d(bins[None, None], width, 1, _NEAR)[0, 0] * width
-    best = int(mass.argmax())
-    near = slice(max(0, best - _NEAR), best + _NEAR + 1)
-    steps = torch.arange(len(bins), dtype=torch.float64, device=bins.device)
-    position = float((bins * steps)[near].sum() / bins[near].sum().clamp(min=1e-12))
-    elsewhere = mass[(steps - best).abs() >= _APART]
-    rival = float(elsewhere.max()) if len(elsewhere) else 0.0
-    return LevelEvidence(position, min(1.0, float(mass[best])), rival, absent)
 
 
 def _collapse() -> nn.Sequential:

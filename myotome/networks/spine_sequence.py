@@ -7,7 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["SEQUENCE", "SEQUENCE_LEVELS", "UNKNOWN", "SequenceEvidence", "chain_loss", "decode_sequence"]
+__all__ = [
+    "SEQUENCE",
+    "SEQUENCE_LEVELS",
+    "UNKNOWN",
+    "LevelEvidence",
+    "SequenceEvidence",
+    "chain_loss",
+    "decode_sequence",
+    "locate_level",
+]
 
 SEQUENCE_LEVELS = ("T8", "T9", "T10", "T11", "T12", "L1", "L2", "L3")
 SEQUENCE = ("above T8", *SEQUENCE_LEVELS, "below L3")
@@ -17,6 +26,9 @@ UNKNOWN = 255
 """Label of a bin whose name is not known."""
 
 _NEVER = -1e4  # as a logarithm; finite, so that gradients stay so
+# In bins of 3 mm: a vertebra with half a disc on either side, how far its edge may be smeared, from where on it is
+# another vertebra, and how near to the end of the field the middle of one that is cut can be told.
+_HEIGHT, _SMEARED, _APART, _MARGIN = 11.0, 3, 8, 2.0
 
 
 class SequenceEvidence(NamedTuple):
@@ -28,6 +40,19 @@ class SequenceEvidence(NamedTuple):
 
     path: Tensor
     shares: Tensor
+
+
+class LevelEvidence(NamedTuple):
+    """Where the middle of a vertebra seems to be, in bins from the lowest, and how sure that is.
+
+    ``confidence`` is the probability that the bin there has its name, ``rival`` that of the likeliest other place at
+    least 8 bins away, and ``absent`` what is left: that its middle is not in the field.
+    """
+
+    position: float
+    confidence: float
+    rival: float
+    absent: float
 
 
 def chain_loss(logits: Tensor, label: Tensor, inside: Tensor) -> Tensor:
@@ -64,6 +89,36 @@ def decode_sequence(logits: Tensor) -> SequenceEvidence:
     # Upside down the rules are the same, so what lies above a bin is summed up by the same function.
     above = _accumulate(scores[None].flip(1, 2), inside)[0].flip(0, 1)
     return SequenceEvidence(_find_path(scores), (below + above - scores).softmax(0))
+
+
+def locate_level(found: SequenceEvidence, name: str) -> LevelEvidence:
+    """Where the middle of a vertebra of `SEQUENCE_LEVELS` is, in the likeliest row.
+
+    It is the mean of its bins, weighted by the probability of the name. Where the field cuts it off, it lies half a
+    vertebra from the end that is seen: of the one above where that is whole, else of 33 mm. Within 6 mm of the end of
+    the field such a middle counts as absent.
+    """
+    index = SEQUENCE.index(name)
+    chances, size = found.shares[index], found.shares.shape[1]
+    run = torch.nonzero(found.path == index)[:, 0].tolist()
+    if not run:
+        return LevelEvidence(0.0, 0.0, 0.0, 1.0 - (float(chances.max()) if size else 0.0))
+    first, end = run[0], run[-1] + 1
+    steps = torch.arange(size, dtype=torch.float64)
+    if first > 0 and end < size:
+        near = slice(max(0, first - _SMEARED), end + _SMEARED)
+        position = float((chances * steps)[near].sum() / chances[near].sum())
+    else:
+        above = torch.nonzero(found.path == index - 1)[:, 0]
+        whole = len(above) > 0 and int(above[-1]) + 1 < size
+        half = max(len(above) if whole else _HEIGHT, end - first) / 2
+        position = (end - half if first == 0 else first + half) - 0.5
+        if not _MARGIN <= position + 0.5 <= size - _MARGIN:
+            return LevelEvidence(position, 0.0, 0.0, 1.0)
+    confidence = float(chances[round(position)])
+    elsewhere = chances[(steps - position).abs() >= _APART]
+    rival = float(elsewhere.max()) if len(elsewhere) else 0.0
+    return LevelEvidence(position, confidence, rival, max(0.0, 1.0 - confidence - rival))
 
 
 def _accumulate(scores: Tensor, inside: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from myotome.training.grade_learning import FitTemperature, GradeKappa, GradeLos
 from myotome.training.grading import CropBatch, CropSource, RegionBatch, RegionOutput, read_teacher, start_grader
 from myotome.training.grading_table import GradingTable
 from myotome.training.l3_muscle import start_l3
-from myotome.training.level_data import LevelBatch, LevelDataset, LevelLoss, LevelOutput, LevelSampling, LevelScore
+from myotome.training.level_data import LevelBatch, LevelDataset, LevelSampling
 from myotome.training.level_table import LevelTable, VertebraTable
 from myotome.training.plane_data import PlaneDataset, PlaneSampling
 from myotome.training.pretext import (
@@ -61,10 +61,7 @@ __all__ = [
     "LabelledVolume",
     "LevelBatch",
     "LevelDataset",
-    "LevelLoss",
-    "LevelOutput",
     "LevelSampling",
-    "LevelScore",
     "LevelTable",
     "MaskedBatch",
     "MaskedDiceCrossEntropy",

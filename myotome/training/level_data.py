@@ -1,4 +1,4 @@
-"""Learning where L3 is: projections of whole volumes, fields of view cut from them, loss and score."""
+"""Projections of whole volumes, fields of view cut from them, and the name of the vertebra at each height."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.metrics import Metric
 from monai.data import NibabelReader
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 from torch.utils.data import Dataset
 
 from myotome.errors import InputError
-from myotome.networks import LevelNetwork, locate_level
+from myotome.networks import UNKNOWN
 from myotome.training.plane_cache import describe_files, keep
+from myotome.training.vertebra_names import name_bins_by_middles
 from myotome.transforms import PROJECTION_MM, SpineProjections, project_spine
 
-__all__ = ["Field", "LevelBatch", "LevelDataset", "LevelLoss", "LevelOutput", "LevelSampling", "LevelScore"]
+__all__ = ["LevelBatch", "LevelDataset", "LevelSampling"]
 
 _LOG = logging.getLogger(__name__)
-_ABSENT = -1.0
-_CLOSE_MM = 5.0
 _EVEN = 16
 
 
@@ -35,8 +33,8 @@ class LevelSampling:
 
     A sample has ``bins`` bins of 3 mm. ``cut_share`` of the samples show a field of at least ``least_mm``, the others
     the whole volume. Each is stretched along z and across by up to ``zoom``, moved across by up to ``shift`` bins and
-    mirrored half of the time; bone is ``gain`` times as bright and noise of up to ``noise`` is added. The level's place
-    is a bell of standard deviation ``width_mm``. What was read is kept in ``cache_dir``.
+    mirrored half of the time; bone is ``gain`` times as bright and noise of up to ``noise`` is added. What was read is
+    kept in ``cache_dir``.
     """
 
     bins: int = 160
@@ -46,20 +44,19 @@ class LevelSampling:
     shift: float = 6.0
     gain: tuple[float, float] = (0.6, 1.5)
     noise: float = 0.05
-    width_mm: float = 4.0
     cache_dir: str | None = None
 
 
 class LevelDataset(Dataset):
-    """Samples ``{"image": (5, 64, bins) float32, "label": (2, bins + 1) float32}``.
+    """Samples ``{"image": (5, 64, bins) float32, "label": (2, bins) int64}``.
 
-    The first row of ``label`` is the probability that the level is at each bin, and last that it is not in the field;
-    the second is 1 where a bin is in the field. Sample ``index`` depends on ``seed`` and ``index`` alone.
+    The first row of ``label`` is the index in `myotome.networks.SEQUENCE` of each bin, or `UNKNOWN`; the second is 1
+    where a bin is in the field. Sample ``index`` depends on ``seed`` and ``index`` alone.
 
     Parameters
     ----------
-    data : rows with the path ``image`` of a CT volume and ``l3_z_mm``, the patient's z of the middle of L3 (RAS+), or
-        ``None`` where it is not in the field.
+    data : rows with the path ``image`` of a CT volume and ``levels``, the patient's z (RAS+, mm) of the middle of each
+        vertebra that it shows and somebody named: ``{"L2": 31.5, "L3": -2.0}``.
     length : number of samples; ``None``: every volume once, whole and unchanged.
     shard : (rank, processes): which of several processes this one is; each draws ``length`` samples of its own.
 
@@ -68,10 +65,10 @@ class LevelDataset(Dataset):
     Raises
     ------
     InputError
-        When ``data`` is empty, or a row does not say where L3 is.
+        When ``data`` is empty, or a row does not say where its vertebrae are.
     """
 
-    kept_as = "level"  # in the cache
+    kept_as = "levels"  # in the cache
 
     def __init__(
         self,
@@ -95,13 +92,14 @@ class LevelDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         found = self._load()
         if self.length is None:
-            field = _show_whole(found["projections"][index].float(), int(found["size"][index]), self.sampling)
-            return {"image": field.image, "label": self._label(found, index, field)}
-        rng = np.random.default_rng((self.seed, (self.start + index) * self.processes + self.rank))
-        row = int(rng.integers(len(self.data)))
-        size = int(found["size"][row])
-        field = _cut_field(found["projections"][row, ..., :size].float(), self.sampling, rng)
-        return {"image": field.image, "label": self._label(found, row, field)}
+            row, size = index, int(found["size"][index])
+            field = _show_whole(found["projections"][row].float(), size, self.sampling)
+        else:
+            rng = np.random.default_rng((self.seed, (self.start + index) * self.processes + self.rank))
+            row = int(rng.integers(len(self.data)))
+            size = int(found["size"][row])
+            field = _cut_field(found["projections"][row, ..., :size].float(), self.sampling, rng)
+        return {"image": field.image, "label": field.label(found["names"][row, :size])}
 
     def _load(self) -> dict[str, Tensor]:
         if self._loaded is None:
@@ -112,63 +110,48 @@ class LevelDataset(Dataset):
         return self._loaded
 
     def _read_all(self) -> dict[str, Tensor]:
-        """Projections (N, 5, S, Z), the Z of each, and by further names what `_describe` says of each."""
-        arrays, described = [], []
+        """Projections (N, 5, S, Z), the Z of each, and the names (N, Z) of its bins."""
+        arrays, names = [], []
         for row in self.data:
             opened = NibabelReader().read(row["image"])
             seen = project_spine(np.asanyarray(opened.dataobj), opened.affine)
             arrays.append(torch.from_numpy(seen.array.astype(np.float16)))
-            described.append(self._describe(row, seen))
-        longest = max(array.shape[-1] for array in arrays)
+            names.append(torch.from_numpy(self._name(row, seen)))
+        sizes = [array.shape[-1] for array in arrays]
         return {
-            "projections": torch.stack([pad(array, (0, longest - array.shape[-1])) for array in arrays]),
-            "size": torch.tensor([array.shape[-1] for array in arrays]),
-            **_gather(described),
+            "projections": torch.stack([pad(array, (0, max(sizes) - array.shape[-1])) for array in arrays]),
+            "names": torch.stack([pad(one, (0, max(sizes) - len(one)), value=UNKNOWN) for one in names]),
+            "size": torch.tensor(sizes),
         }
 
     def _require(self, data: Sequence[Mapping[str, Any]]) -> None:
         """Refuse rows that do not say what is learned."""
-        if any("l3_z_mm" not in row for row in data):
+        if any(not row.get("levels") for row in data):
             raise InputError(
-                "the data list does not say where L3 is: make volumes (myotome phantom abdomen), or write 'l3_z_mm' "
-                "beside each image, null where L3 is not in the field."
+                "the data list does not say where the vertebrae are: make volumes (myotome phantom abdomen --volume), "
+                'or write \'levels\' beside each image, the z of those that it shows: {"L2": 31.5, "L3": -2.0}.'
             )
 
-    def _describe(self, row: Mapping[str, Any], seen: SpineProjections) -> dict[str, Tensor]:
-        """What is learned of a volume, in bins."""
-        place = None if row["l3_z_mm"] is None else (float(row["l3_z_mm"]) - seen.first_mm) / PROJECTION_MM
-        inside = place is not None and -0.5 <= place <= seen.array.shape[-1] - 0.5
-        return {"position": torch.tensor([place if inside else _ABSENT])}
-
-    def _label(self, found: dict[str, Tensor], row: int, field: Field) -> Tensor:
-        """What is learned of a field cut from a volume."""
-        position = float(found["position"][row])
-        place = field.first + position * field.stretch if position >= -0.5 and position != _ABSENT else _ABSENT
-        return _label(field.inside, place, self.sampling.width_mm)
-
-
-def _gather(described: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """By name, the one-dimensional tensors of all volumes; shorter ones end with -1."""
-    gathered = {}
-    for name in described[0]:
-        longest = max(len(one[name]) for one in described)
-        gathered[name] = torch.stack([pad(one[name], (0, longest - len(one[name])), value=-1) for one in described])
-    return gathered
+    def _name(self, row: Mapping[str, Any], seen: SpineProjections) -> np.ndarray:
+        """(Z,) name of each bin of a volume."""
+        return name_bins_by_middles(row["levels"], seen)
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
     """A field of view cut from a volume: ``image`` (5, S, bins), ``inside`` (bins,) where it has bins of the volume.
 
-    ``source`` (bins,) is the place in the volume of each bin; bin 0 of the volume lies at ``first`` in the field, and a
-    bin of the volume is ``stretch`` bins wide there.
+    ``source`` (bins,) is the place in the volume of each bin.
     """
 
     image: Tensor
     inside: Tensor
     source: Tensor
-    first: float
-    stretch: float
+
+    def label(self, names: Tensor) -> Tensor:
+        """(2, bins) int64: of the (Z,) names of the volume those of the field, and 1 where that has bins of it."""
+        seen = names[self.source.round().long().clamp(0, len(names) - 1)]
+        return torch.stack((seen.masked_fill(~self.inside, UNKNOWN), self.inside.long()))
 
 
 def _show_whole(projections: Tensor, size: int, sampling: LevelSampling) -> Field:
@@ -176,7 +159,7 @@ def _show_whole(projections: Tensor, size: int, sampling: LevelSampling) -> Fiel
     bins = max(sampling.bins, -(-projections.shape[-1] // _EVEN) * _EVEN)
     image = pad(projections, (0, bins - projections.shape[-1]))
     steps = torch.arange(bins, dtype=torch.float32)
-    return Field(image, steps < size, steps, 0.0, 1.0)
+    return Field(image, steps < size, steps)
 
 
 def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Field:
@@ -197,7 +180,7 @@ def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Gene
     image[:4] = (image[:4] + noise.abs()).clamp(0, 1)
     image[4] = 1
     image *= inside
-    return Field(image, inside, source, before - first * stretch, stretch)
+    return Field(image, inside, source)
 
 
 def _resample_across(projections: Tensor, source: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Tensor:
@@ -215,20 +198,6 @@ def _resample_across(projections: Tensor, source: Tensor, sampling: LevelSamplin
     return torch.cat((*parts, torch.ones_like(parts[0][:1])))
 
 
-def _label(inside: Tensor, position: float, width_mm: float) -> Tensor:
-    """(2, Z + 1): probability of each bin and of absence, and which bins are in the field."""
-    label = torch.zeros(2, len(inside) + 1)
-    label[1, :-1], label[1, -1] = inside.float(), 1
-    nearest = min(max(round(position), 0), len(inside) - 1)
-    if position == _ABSENT or not (-0.5 <= position <= len(inside) - 0.5) or not inside[nearest]:
-        label[0, -1] = 1
-        return label
-    distance = (torch.arange(len(inside), dtype=torch.float32) - position) * PROJECTION_MM / width_mm
-    bell = torch.exp(-0.5 * distance.square()) * inside
-    label[0, :-1] = bell / bell.sum()
-    return label
-
-
 class LevelBatch:
     """``prepare_batch`` of the stage ``level``: ``(projections, label, (), {})``."""
 
@@ -237,44 +206,3 @@ class LevelBatch:
     ) -> tuple[Tensor, Tensor, tuple, dict]:
         image, label = (batch[key].to(device, non_blocking=non_blocking) for key in ("image", "label"))
         return image, label, (), {}
-
-
-class LevelLoss(nn.Module):
-    """Cross-entropy between where the level is and where the network says that it is, or that it is not there."""
-
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Loss of (B, 2, Z) logits for (B, 2, Z + 1) labels."""
-        found = LevelNetwork.log_probabilities(logits, label[:, 1, :-1] > 0)
-        return -(label[:, 0] * found).sum(1).mean()
-
-
-class LevelOutput:
-    """``output_transform`` of :class:`LevelScore`: (B, 2) place in bins and probability of absence; found and true."""
-
-    def __call__(self, output: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        logits, label = output["pred"].float(), output["label"]
-        chances = LevelNetwork.log_probabilities(logits, label[:, 1, :-1] > 0)
-        found = [locate_level(row) for row in chances]
-        steps = torch.arange(label.shape[-1] - 1, device=label.device)
-        places = (label[:, 0, :-1] * steps).sum(1)
-        return (
-            torch.tensor([[one.position, one.absent] for one in found]),
-            torch.stack((places, label[:, 0, -1]), dim=1).cpu(),
-        )
-
-
-class LevelScore(Metric):
-    """Share of the images in which the level is found within 5 mm, or rightly said not to be in the field."""
-
-    def reset(self) -> None:
-        self._right = self._count = 0
-
-    def update(self, output: tuple[Tensor, Tensor]) -> None:
-        found, true = output
-        absent, said = true[:, 1] > 0.5, found[:, 1] > 0.5
-        close = (found[:, 0] - true[:, 0]).abs() * PROJECTION_MM <= _CLOSE_MM
-        self._right += int(torch.where(absent, said, ~said & close).sum())
-        self._count += len(true)
-
-    def compute(self) -> float:
-        return self._right / self._count if self._count else 0.0

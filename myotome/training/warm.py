@@ -40,6 +40,12 @@ class WarmTrainer:
     def __getstate__(self) -> dict[str, Any]:
         return {"_process": None}
 
+    def __enter__(self) -> WarmTrainer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def __call__(self, training: BundleTraining, report: Callable[[str, float], None] = ignore) -> Path:
         """As `train_bundle`."""
         return train_bundle(training, report, self.run)

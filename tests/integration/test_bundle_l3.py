@@ -51,12 +51,12 @@ def write_slice(folder: Path, number: int) -> dict:
 
 
 def write_spine(folder: Path, number: int) -> dict:
-    """A volume of soft tissue with a column of bone, whose brightest slab is L3."""
+    """A volume of soft tissue with a column of bone, whose brightest slab is L3; L2 lies above it."""
     image = np.full((64, 64, 24), 30, np.int16)
     image[28:36, 36:44] = 200
     image[28:36, 36:44, 8 + number] = 600
     nib.save(nib.Nifti1Image(image, np.diag([-5.0, -5.0, 5.0, 1.0])), folder / f"spine{number}.nii.gz")
-    return {"image": f"spine{number}.nii.gz", "l3_z_mm": 5.0 * (8 + number)}
+    return {"image": f"spine{number}.nii.gz", "levels": {"L2": 5.0 * (15 + number), "L3": 5.0 * (8 + number)}}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path, data):
     for config, sentence, arguments in (
         ("configs/train.yaml", "source 'moon' is not known", [*slices, "--source", "moon"]),
         ("configs/train.yaml", "set source_path", [*slices, "--source", "jigsaw"]),
-        (level, "does not say where L3 is", slices),
+        (level, "does not say where the vertebrae are", slices),
         ("configs/train.yaml", "no key 'sourse'", [*slices, "--sourse", "scratch"]),
     ):
         done = monai("training", "--config_file", config, *where, *arguments)

@@ -115,7 +115,7 @@ def test_starting_anew_does_not_read_the_champion(untrained, tmp_path, monkeypat
     model = Model(untrained, State(tmp_path / "state"))
     seen = {}
 
-    def train_bundle(training, report):
+    def train_bundle(training, report, run):
         seen["exists"] = training.weights.is_file()
         return training.weights
 

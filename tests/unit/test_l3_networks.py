@@ -1,9 +1,8 @@
 """The L3 segmenter's networks: shapes, what each source gives, and what the level network's answer means."""
 
-import math
-
 import pytest
 import torch
+from torch.nn.functional import one_hot
 from torchvision.models import mobilenet_v3_large
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
@@ -11,10 +10,13 @@ from myotome.errors import BundleError, InputError
 from myotome.networks import (
     L3_STAGES,
     PRETEXT_STAGES,
+    SEQUENCE,
     SOURCES,
     L3MuscleSegmenter,
     LevelNetwork,
+    SequenceEvidence,
     copy_source,
+    decode_sequence,
     list_transfer,
     locate_level,
     read_mobilenet_weights,
@@ -152,24 +154,46 @@ def test_the_segmenter_can_be_exported(segmenter):
 def test_the_level_network_answers_for_each_bin():
     network = LevelNetwork().eval()
     with torch.inference_mode():
-        assert network(torch.rand(2, 5, 64, 48)).shape == (2, 2, 48)
+        assert network(torch.rand(2, 5, 64, 48)).shape == (2, len(SEQUENCE), 48)
 
 
-def test_probabilities_are_of_the_field_alone():
-    logits = torch.zeros(1, 2, 10)
-    logits[0, 1] = torch.tensor([0.0] * 5 + [99.0] * 5)
-    inside = torch.tensor([[True] * 5 + [False] * 5])
-    chances = LevelNetwork.log_probabilities(logits, inside)[0].exp()
-    torch.testing.assert_close(chances[:5], torch.full((5,), 1 / 6))
-    assert chances[5:-1].max() == 0 and float(chances[-1]) == pytest.approx(1 / 6)
+def make_evidence(*runs: tuple[str, int]) -> SequenceEvidence:
+    """A row that is sure: names and their bins, from below upwards."""
+    path = torch.cat([torch.full((bins,), SEQUENCE.index(name)) for name, bins in runs])
+    return SequenceEvidence(path, one_hot(path, len(SEQUENCE)).T.double())
 
 
-def test_a_place_has_a_mean_a_probability_and_a_rival():
-    chances = torch.full((61,), 1e-9)
-    chances[20], chances[21], chances[45], chances[-1] = 0.4, 0.2, 0.3, 0.1
-    found = locate_level(chances.log())
-    assert found.position == pytest.approx(20 + 1 / 3, abs=1e-4)
-    assert found.confidence == pytest.approx(0.6, abs=1e-4)
-    assert found.rival == pytest.approx(0.3, abs=1e-4)
-    assert found.absent == pytest.approx(0.1, abs=1e-4)
-    assert math.isclose(sum(chances), 1, abs_tol=1e-6)
+def test_a_whole_vertebra_is_where_its_name_is():
+    found = make_evidence(("below L3", 20), ("L3", 11), ("L2", 11))
+    assert locate_level(found, "L3") == (25.0, 1.0, 0.0, 0.0)
+    found.shares[:, 20] = torch.eye(len(SEQUENCE), dtype=torch.float64)[[8, 9]].mean(0)  # half of it L4
+    assert 25.0 < locate_level(found, "L3").position < 25.4
+
+
+def test_another_place_is_a_rival_and_the_rest_speaks_for_none():
+    found = make_evidence(("below L3", 20), ("L3", 11), ("L2", 11))
+    l3 = SEQUENCE.index("L3")
+    found.shares[l3, 20:31], found.shares[l3, 31:42] = 0.6, 0.3
+    evidence = locate_level(found, "L3")
+    assert evidence.position == pytest.approx(25.9, abs=0.5)
+    assert evidence[1:] == pytest.approx((0.6, 0.3, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("runs", "position"),
+    [
+        ((("L3", 8), ("L2", 11), ("L1", 5)), 2.0),  # as high as L2: its middle is 5.5 bins below their boundary
+        ((("L3", 8), ("L2", 4)), 2.0),  # L2 is cut, too: 33 mm
+        ((("L3", 12), ("L2", 11), ("L1", 5)), 5.5),
+        ((("below L3", 9), ("L3", 8)), 14.0),
+    ],
+)
+def test_a_vertebra_that_the_field_cuts_is_half_a_vertebra_from_its_end(runs, position):
+    found = locate_level(make_evidence(*runs), "L3")
+    assert found.position == pytest.approx(position) and found.absent == 0
+
+
+@pytest.mark.parametrize("runs", [(("L3", 7), ("L2", 11), ("L1", 5)), (("below L3", 9), ("L3", 3)), (("L2", 20),), ()])
+def test_a_vertebra_whose_middle_is_outside_the_field_is_absent(runs):
+    found = locate_level(make_evidence(*runs) if runs else decode_sequence(torch.zeros(len(SEQUENCE), 0)), "L3")
+    assert found.absent == 1 and found.confidence == 0

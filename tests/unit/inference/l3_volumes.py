@@ -7,40 +7,22 @@ import torch
 from torch import nn
 
 from myotome.geometry import Grid, Volume
+from tests.unit.inference.bone_volumes import RuledRow
 
 SLICES, MIDDLE = 40, 22
+ROW = np.repeat([9, 8, 7, 6], [17, 11, 11, 1])  # name of each slice; bins are as thick as slices
 
 
 def make_volume(slices: int = SLICES, shape: tuple[int, int] = (128, 112), order: tuple = (0, 1, 2)) -> Volume:
-    """Fat with a muscle ring, in slices of 3 mm from z = -200 on; the vertebra of slice ``MIDDLE`` is the densest."""
+    """Fat with a muscle ring, in slices of 3 mm from z = -200 on; L3 is at slice ``MIDDLE``."""
     x, y = np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij")
     radius = np.hypot((x - 64) / 50, (y - 56) / 44)
     plane = np.select([radius < 0.6, radius < 0.8, radius < 1], [-100, 55, -105], -1000)
     image = np.repeat(plane[..., None], slices, axis=2).astype(np.float32)
-    image[58:70, 66:78] = 200
-    if slices > 1:
-        image[58:70, 66:78, MIDDLE - 1 : MIDDLE + 2] = 400
-        image[58:70, 66:78, MIDDLE] = 600
+    image[58:70, 66:78] = 400
     affine = np.diag([-3.0, -3.0, 3.0, 1.0])
     affine[:3, 3] = 190, 165, -200
     return Volume(image.transpose(order), Grid(tuple(image.shape[axis] for axis in order), affine[:, [*order, 3]]))
-
-
-class RuledLevel(nn.Module):
-    """Says that L3 is where bone is densest, so sure of it, and of its absence, as it is told."""
-
-    def __init__(self, sure: float = 60.0, absent: float = -60.0, rival: int | None = None) -> None:
-        super().__init__()
-        self.sure, self.absent, self.rival = sure, absent, rival
-        self.anchor = nn.Parameter(torch.zeros(1))
-
-    def forward(self, projections: torch.Tensor) -> torch.Tensor:
-        heat = torch.zeros_like(projections[:, 0, 0])
-        best = int(projections[0, 0].mean(0).argmax())
-        heat[:, best] = self.sure
-        if self.rival is not None:
-            heat[:, best + self.rival] = self.sure - 0.2
-        return torch.stack((heat, torch.full_like(heat, self.absent)), dim=1)
 
 
 class RuledMuscle(nn.Module):
@@ -58,13 +40,13 @@ class RuledMuscle(nn.Module):
 class RuledSegmenter(nn.Module):
     """Stands for an `L3MuscleSegmenter`."""
 
-    def __init__(self, **level: float) -> None:
+    def __init__(self, **row: object) -> None:
         super().__init__()
-        self.level, self.muscle = RuledLevel(**level), RuledMuscle()
+        self.level, self.muscle = RuledRow(**{"row": ROW, **row}), RuledMuscle()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.muscle(image).softmax(dim=1)
 
 
-def make_network(**level: float) -> RuledSegmenter:
-    return RuledSegmenter(**level).eval()
+def make_network(**row: object) -> RuledSegmenter:
+    return RuledSegmenter(**row).eval()

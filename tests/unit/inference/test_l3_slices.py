@@ -12,12 +12,13 @@ from myotome.geometry import Grid, Volume
 from myotome.inference.l3_slices import L3Inferer, decide_level, find_level, take_l3_plane
 from myotome.inference.slice_batch import SliceSegmenter
 from myotome.metrics import compute_dice
-from myotome.networks import L3MuscleSegmenter, LevelEvidence, write_weights
+from myotome.networks import SEQUENCE, L3MuscleSegmenter, LevelEvidence, write_weights
 from myotome.structures import LabelMap, read_label_schema
 from myotome.transforms import SpineProjections
 from tests.unit.inference.l3_volumes import MIDDLE, SLICES, make_network, make_volume
 
 SCHEMA = read_label_schema("l3_muscle_ct")
+NO_L3 = np.full(SLICES, SEQUENCE.index("below L3"))
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -36,9 +37,8 @@ def test_the_slice_is_that_of_the_volumes_own_axis(order):
 @pytest.mark.parametrize(
     ("network", "sentence"),
     [
-        ({"absent": 80.0}, "L3 is not in this scan"),
-        ({"rival": 12}, "two vertebrae may be L3"),
-        ({"sure": 3.0}, "not found surely enough"),
+        ({"row": NO_L3}, "L3 is not in this scan"),
+        ({"rival": 1, "share": 0.9998}, "two vertebrae may be L3"),
     ],
 )
 def test_a_level_that_is_not_sure_is_refused_with_a_way_out(network, sentence):
@@ -55,15 +55,19 @@ def test_the_rules_of_refusal_are_exact():
         return decide_level(LevelEvidence(50.2, confidence, rival, absent), seen, grid, floor=0.5)
 
     assert decide(0.5, 0.25, 0.25).slice_index == 50
-    for refused in ((0.49, 0.2, 0.2), (0.6, 0.31, 0.05), (0.45, 0.0, 0.45)):
-        with pytest.raises(InputError):
+    for refused, sentence in (
+        ((0.49, 0.2, 0.2), "not found surely enough"),
+        ((0.6, 0.31, 0.05), "two vertebrae may be L3"),
+        ((0.45, 0.0, 0.45), "not in this scan"),
+    ):
+        with pytest.raises(InputError, match=rf"{sentence}.*--slice.*--vertebrae"):
             decide(*refused)
 
 
 def test_a_slice_that_comes_alone_is_taken_to_be_l3():
     volume = make_volume(slices=1)
     inferer = L3Inferer()
-    labels = inferer.segment(volume.array, volume.grid.affine, make_network(absent=99.0))
+    labels = inferer.segment(volume.array, volume.grid.affine, make_network(row=NO_L3))
     assert labels.any() and inferer.level.slice_index == 0 and inferer.level.confidence is None
     assert "taken to be L3" in inferer.level.reason
 
@@ -111,7 +115,7 @@ def test_a_slice_outside_the_image_is_refused():
 def test_as_a_monai_inferer_it_labels_nothing_where_it_refuses():
     volume, inferer = make_volume(), L3Inferer()
     image = MetaTensor(torch.from_numpy(volume.array)[None, None], affine=torch.from_numpy(volume.grid.affine.copy()))
-    labels = inferer(image, make_network(absent=80.0))
+    labels = inferer(image, make_network(row=NO_L3))
     assert labels.dtype == torch.uint8 and labels.shape == image.shape and not labels.any()
     assert inferer.level is None and "L3 is not in this scan" in inferer.refusal
     assert inferer(image, make_network()).any() and inferer.refusal == ""

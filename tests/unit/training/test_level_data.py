@@ -1,4 +1,4 @@
-"""Cut, stretched and moved fields keep their level where the label says; the loss and the score know it."""
+"""The names of vertebrae are read from the heights of their middles, and follow the field that is cut."""
 
 import json
 
@@ -8,20 +8,27 @@ import pytest
 import torch
 
 from myotome.errors import InputError
-from myotome.training import LevelDataset, LevelLoss, LevelOutput, LevelSampling, LevelScore, read_datalist
+from myotome.networks import UNKNOWN
+from myotome.training import LevelDataset, LevelSampling, read_datalist
+from myotome.training.vertebra_names import name_bins_by_middles
+from myotome.transforms import SpineProjections
 
 AFFINE = np.diag([-3.0, -3.0, 3.0, 1.0])
 AFFINE[:3, 3] = 90, 90, -500
+PITCH = 11
 
 
-def write_volume(folder, name: str, bright: int | None, slices: int = 60) -> dict:
-    """A column of bone with one bright slab of three slices about ``bright``, in soft tissue."""
+def place(number: int) -> float:
+    return -500.0 + 3 * number
+
+
+def write_volume(folder, name: str, bright: int, slices: int = 60) -> dict:
+    """A column of bone with L3 at one bright slab of three slices about ``bright``, and L2 above it."""
     image = np.full((60, 60, slices), 30, np.int16)
     image[25:35, 20:32] = 200
-    if bright is not None:
-        image[25:35, 20:32, bright - 1 : bright + 2] = 1000
+    image[25:35, 20:32, bright - 1 : bright + 2] = 1000
     nib.save(nib.Nifti1Image(image, AFFINE), folder / f"{name}.nii")
-    return {"image": f"{name}.nii", "l3_z_mm": None if bright is None else -500.0 + 3 * bright}
+    return {"image": f"{name}.nii", "levels": {"L2": place(bright + PITCH), "L3": place(bright)}}
 
 
 def read(folder, rows: list[dict]) -> list[dict]:
@@ -29,37 +36,63 @@ def read(folder, rows: list[dict]) -> list[dict]:
     return read_datalist(folder / "datalist.json", "training")
 
 
-def place_of(label: torch.Tensor) -> float:
-    return float((label[0, :-1] * torch.arange(label.shape[-1] - 1)).sum())
+def name(levels: dict[str, int], bins: int = 60) -> list[int]:
+    seen = SpineProjections(np.zeros((5, 64, bins), np.float32), -500.0)
+    return name_bins_by_middles({key: place(number) for key, number in levels.items()}, seen).tolist()
+
+
+def test_boundaries_lie_midway_and_below_l3_all_is_below():
+    found = name({"T12": 51, "L1": 40, "L2": 30, "L3": 20, "L4": 10})
+    assert found[:15] == [9] * 15 and found[15:25] == [8] * 10 and found[25:35] == [7] * 10
+    assert found[35:46] == [6] * 11 and found[46:57] == [5] * 11 and found[57:] == [UNKNOWN] * 3
+
+
+def test_a_vertebra_that_is_alone_is_known_about_its_middle():
+    found = name({"L1": 30})
+    assert [index for index, one in enumerate(found) if one != UNKNOWN] == list(range(27, 34))
+    found = name({"L3": 20, "L1": 41})  # nobody named L2
+    assert found[:17] == [9] * 17 and found[17:24] == [8] * 7 and found[24:38] == [UNKNOWN] * 14
+
+
+def test_beyond_what_is_learned_the_row_goes_on():
+    assert set(name({"L5": 30, "S1": 20})[:33]) == {9}
+    assert set(name({"T8": 20, "T7": 30})[25:]) == {0} and set(name({"T6": 30})[27:]) == {0}
+
+
+@pytest.mark.parametrize(
+    ("levels", "sentence"),
+    [({"L7": 20}, "'L7' is not a vertebra"), ({"L3": 20, "L2": 10}, "L3, L2 do not lie below each other")],
+)
+def test_levels_that_cannot_be_are_refused(levels, sentence):
+    with pytest.raises(InputError, match=sentence):
+        name(levels)
 
 
 def test_the_whole_field_has_its_level_where_it_is(tmp_path):
-    rows = read(tmp_path, [write_volume(tmp_path, "a", 40), write_volume(tmp_path, "b", None, slices=50)])
+    rows = read(tmp_path, [write_volume(tmp_path, "a", 40), write_volume(tmp_path, "b", 20, slices=50)])
     data = LevelDataset(rows)
     assert len(data) == 2
     first, second = data[0], data[1]
-    assert first["image"].shape == (5, 64, 160) and first["label"].shape == (2, 161)
-    assert place_of(first["label"]) == pytest.approx(40, abs=0.05)
+    assert first["image"].shape == (5, 64, 160) and first["label"].shape == (2, 160)
+    run = torch.nonzero(first["label"][0] == 8)[:, 0]
+    assert (run[0] + run[-1]) / 2 == pytest.approx(40, abs=0.5) and len(run) == PITCH
     assert int(first["image"][0, 32].argmax()) in (39, 40, 41)
-    assert first["label"][1].sum() == 61 and second["label"][1].sum() == 51
-    assert second["label"][0, -1] == 1 and second["label"][0, :-1].sum() == 0
+    assert first["label"][1].sum() == 60 and second["label"][1].sum() == 50
+    assert second["label"][0, 50:].eq(UNKNOWN).all()
 
 
-def test_the_level_moves_with_the_field(tmp_path):
+def test_the_names_move_with_the_field(tmp_path):
     rows = read(tmp_path, [write_volume(tmp_path, "a", 40)])
-    sampling = LevelSampling(noise=0.0, gain=(1.0, 1.0), least_mm=60)
-    data = LevelDataset(rows, length=80, seed=3, sampling=sampling)
-    samples = [data[number] for number in range(80)]
-    inside = [sample for sample in samples if sample["label"][0, -1] == 0]
-    assert 20 < len(inside) < 80  # some fields do not show it
-    for sample in samples:
-        field = torch.nonzero(sample["label"][1, :-1])
-        assert not sample["image"][..., : int(field[0])].any() and not sample["image"][..., int(field[-1]) + 1 :].any()
-        bright = torch.nonzero(sample["image"][0].amax(0) > 0.8)[:, 0]
-        if sample["label"][0, -1] == 0 and field[0] + 3 < bright[0] and bright[-1] + 3 < field[-1]:
-            assert place_of(sample["label"]) == pytest.approx(float(bright.float().mean()), abs=0.8)
-        if sample["label"][0, -1] == 1 and len(bright):  # cut within the vertebra: its middle is not in the field
-            assert min(bright[0] - field[0], field[-1] - bright[-1]) <= 1
+    data = LevelDataset(rows, 40, 3, LevelSampling(noise=0.0, gain=(1.0, 1.0), least_mm=60))
+    whole = 0
+    for sample in (data[number] for number in range(40)):
+        names, inside = sample["label"]
+        assert names[inside == 0].eq(UNKNOWN).all() and not sample["image"][..., inside == 0].any()
+        bright, run = torch.nonzero(sample["image"][0].amax(0) > 0.8)[:, 0], torch.nonzero(names == 8)[:, 0]
+        if (names == 9).any() and (names == 7).any():
+            assert float(bright.float().mean()) == pytest.approx(float(run.float().mean()), abs=1.0)
+            whole += 1
+    assert 5 < whole < 40
 
 
 def test_a_sample_depends_on_its_number_alone(tmp_path):
@@ -70,41 +103,10 @@ def test_a_sample_depends_on_its_number_alone(tmp_path):
     assert torch.equal(data[0]["image"], third) and len(data) == 7
 
 
-def test_a_list_that_does_not_say_where_l3_is_is_refused(tmp_path):
+def test_a_list_that_does_not_say_where_the_vertebrae_are_is_refused(tmp_path):
     row = write_volume(tmp_path, "a", 40)
-    row.pop("l3_z_mm")
-    with pytest.raises(InputError, match="does not say where L3 is"):
-        LevelDataset(read(tmp_path, [row]))
+    for levels in (None, {}):
+        with pytest.raises(InputError, match="does not say where the vertebrae are"):
+            LevelDataset(read(tmp_path, [{**row, "levels": levels}]))
     with pytest.raises(InputError, match="data list is empty"):
         LevelDataset([])
-
-
-def make_answer(place: int | None, bins: int = 40, sure: float = 20.0) -> torch.Tensor:
-    logits = torch.zeros(1, 2, bins)
-    if place is None:
-        logits[0, 1] = sure
-    else:
-        logits[0, 0, place] = sure
-    return logits
-
-
-def make_label(place: float | None, bins: int = 40) -> torch.Tensor:
-    label = torch.zeros(1, 2, bins + 1)
-    label[0, 1] = 1
-    label[0, 0, bins if place is None else int(place)] = 1
-    return label
-
-
-def test_the_loss_is_least_for_the_right_answer():
-    loss = LevelLoss()
-    assert float(loss(make_answer(12), make_label(12))) < 1e-3
-    assert float(loss(make_answer(12), make_label(20))) > 10
-    assert float(loss(make_answer(None), make_label(None))) < 1e-3
-    assert float(loss(make_answer(None), make_label(12))) > 10
-
-
-def test_the_score_is_the_share_within_5_mm_or_rightly_absent():
-    score = LevelScore(output_transform=LevelOutput())
-    for answer, truth in ((12, 12), (13, 12), (14, 12), (None, 12), (None, None), (12, None)):
-        score.update(LevelOutput()({"pred": make_answer(answer), "label": make_label(truth)}))
-    assert score.compute() == pytest.approx(3 / 6)  # 0 and 3 mm away, and absent; 6 mm is too far

@@ -29,9 +29,8 @@ sys.exit(int(sys.argv[1]))
 
 @pytest.fixture(scope="module")
 def trainer():
-    trainer = WarmTrainer()
-    yield trainer
-    trainer.close()
+    with WarmTrainer() as trainer:
+        yield trainer
 
 
 @pytest.fixture
