@@ -138,7 +138,7 @@ class LevelDataset(Dataset):
 
 
 @dataclass(frozen=True, eq=False)
-class Field:
+class _Field:
     """A field of view cut from a volume: ``image`` (5, S, bins), ``inside`` (bins,) where it has bins of the volume.
 
     ``source`` (bins,) is the place in the volume of each bin.
@@ -154,15 +154,15 @@ class Field:
         return torch.stack((seen.masked_fill(~self.inside, UNKNOWN), self.inside.long()))
 
 
-def _show_whole(projections: Tensor, size: int, sampling: LevelSampling) -> Field:
+def _show_whole(projections: Tensor, size: int, sampling: LevelSampling) -> _Field:
     """The (5, S, Z) projections of a volume of ``size`` bins as they are."""
     bins = max(sampling.bins, -(-projections.shape[-1] // _EVEN) * _EVEN)
     image = pad(projections, (0, bins - projections.shape[-1]))
     steps = torch.arange(bins, dtype=torch.float32)
-    return Field(image, steps < size, steps)
+    return _Field(image, steps < size, steps)
 
 
-def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Field:
+def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> _Field:
     """A field of view of a (5, S, Z) volume, stretched, moved, mirrored and changed in brightness."""
     size, bins = projections.shape[-1], sampling.bins
     stretch = rng.uniform(*sampling.zoom)
@@ -180,7 +180,7 @@ def _cut_field(projections: Tensor, sampling: LevelSampling, rng: np.random.Gene
     image[:4] = (image[:4] + noise.abs()).clamp(0, 1)
     image[4] = 1
     image *= inside
-    return Field(image, inside, source)
+    return _Field(image, inside, source)
 
 
 def _resample_across(projections: Tensor, source: Tensor, sampling: LevelSampling, rng: np.random.Generator) -> Tensor:
