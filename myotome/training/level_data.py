@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ class LevelDataset(Dataset):
 
     def _require(self, data: Sequence[Mapping[str, Any]]) -> None:
         """Refuse rows that do not say what is learned."""
-        if any(not row.get("levels") for row in data):
+        if not all(_are_heights(row.get("levels")) for row in data):
             raise InputError(
                 "the data list does not say where the vertebrae are: make volumes (myotome phantom abdomen --volume), "
                 'or write \'levels\' beside each image, the z of those that it shows: {"L2": 31.5, "L3": -2.0}.'
@@ -135,6 +136,12 @@ class LevelDataset(Dataset):
     def _name(self, row: Mapping[str, Any], seen: SpineProjections) -> np.ndarray:
         """(Z,) name of each bin of a volume."""
         return name_bins_by_middles(row["levels"], seen)
+
+
+def _are_heights(levels: Any) -> bool:
+    """Whether this is a z for each of some vertebrae."""
+    heights = levels.values() if isinstance(levels, Mapping) else ()
+    return bool(heights) and all(isinstance(z_mm, int | float) and math.isfinite(z_mm) for z_mm in heights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -105,7 +105,7 @@ def test_a_sample_depends_on_its_number_alone(tmp_path):
 
 def test_a_list_that_does_not_say_where_the_vertebrae_are_is_refused(tmp_path):
     row = write_volume(tmp_path, "a", 40)
-    for levels in (None, {}):
+    for levels in (None, {}, [4.0], {"L3": {"z_mm": 4.0}}, {"L3": float("nan")}):
         with pytest.raises(InputError, match="does not say where the vertebrae are"):
             LevelDataset(read(tmp_path, [{**row, "levels": levels}]))
     with pytest.raises(InputError, match="data list is empty"):
