@@ -30,7 +30,7 @@ from myotome.io.atomic import atomic_folder, atomic_path
 from myotome.metrics import score_label_map
 from myotome.pipeline import in_axis_order
 from myotome.structures import LabelMap
-from myotome.training import BundleTraining, train_bundle
+from myotome.training import BundleTraining
 from myotome.training.warm import WarmTrainer
 
 __all__ = ["BundleTrain", "LabelSetRefused", "RoundRequest", "read_progress"]
@@ -231,7 +231,7 @@ def _train(
         overrides["learning_rate"] = 0.002
     training = BundleTraining(model.shipped, datalist, weights, workspace, overlays, overrides)
     with WarmTrainer() as warm:
-        return train_bundle(training, report, warm.run)
+        return warm(training, report)
 
 
 def _as_bundle(model: Model, weights: Path, workspace: Path) -> Path:

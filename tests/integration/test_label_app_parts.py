@@ -115,11 +115,11 @@ def test_starting_anew_does_not_read_the_champion(untrained, tmp_path, monkeypat
     model = Model(untrained, State(tmp_path / "state"))
     seen = {}
 
-    def train_bundle(training, report, run):
+    def train(warm, training, report):
         seen["exists"] = training.weights.is_file()
         return training.weights
 
-    monkeypatch.setattr(trainers, "train_bundle", train_bundle)
+    monkeypatch.setattr(trainers.WarmTrainer, "__call__", train)
     for pretrained in (True, False):
         workspace = tmp_path / str(pretrained)
         workspace.mkdir()
