@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import highdicom
@@ -19,6 +20,7 @@ from highdicom.sr import (
     ObserverContext,
     QualitativeEvaluation,
     ReferencedSegment,
+    SourceSeriesForSegmentation,
     TrackingIdentifier,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
@@ -92,8 +94,9 @@ def write_structured_report(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # highdicom's warnings quote header values, which may name a person
-            segmentation = highdicom.seg.segread(segmentation_path)
-            groups = _make_groups(result, segmentation)
+            segmentation = pydicom.dcmread(segmentation_path, stop_before_pixels=True)
+            series = SourceSeriesForSegmentation(str(headers[0].SeriesInstanceUID))
+            groups = _make_groups(result, segmentation, series)
             if not groups:
                 return False
             report = _make_report(groups, result, _PROCEDURES[volume.modality], [segmentation, *headers])
@@ -107,19 +110,25 @@ def write_structured_report(
     return True
 
 
-def _segment_numbers(segmentation: pydicom.Dataset) -> dict[str, int]:
-    return {str(segment.TrackingID): int(segment.SegmentNumber) for segment in segmentation.SegmentSequence}
+def _segments(
+    segmentation: pydicom.Dataset, series: SourceSeriesForSegmentation
+) -> Iterator[tuple[str, ReferencedSegment]]:
+    """A reference to each segment, by the name of its structure.
+
+    It names the series that was segmented and not each image of it: hundreds, in every group.
+    """
+    file = segmentation.SOPClassUID, segmentation.SOPInstanceUID
+    for segment in segmentation.SegmentSequence:
+        yield segment.TrackingID, ReferencedSegment(*file, int(segment.SegmentNumber), source_series=series)
 
 
-def _make_groups(result: CaseResult, segmentation: highdicom.seg.Segmentation) -> list:
+def _make_groups(result: CaseResult, segmentation: pydicom.Dataset, series: SourceSeriesForSegmentation) -> list:
     """Measurement groups in the schema's order, right before left before both."""
-    numbers = _segment_numbers(segmentation)
+    segments = dict(_segments(segmentation, series))
     groups = []
     for structure in result.structures:
-        segment = None
-        if structure.name in numbers:
-            segment = ReferencedSegment.from_segmentation(segmentation, segment_number=numbers[structure.name])
-        elif structure.index:
+        segment = segments.get(structure.name)
+        if segment is None and structure.index:
             continue
         for side in ("right", "left", "both"):
             rows = [m for m in result.measurements if (m.structure, m.side) == (structure.name, side)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from myotome.geometry import Volume
 from myotome.io.atomic import atomic_path
-from myotome.measurement import CaseResult, Grading, Instance, Measurement
+from myotome.measurement import CaseResult, Grading, Instance
 
 __all__ = ["COLUMNS", "make_rows", "write_measurements_csv", "write_measurements_json"]
 
@@ -48,12 +48,12 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{float(value):.{_DIGITS}g}")
 
 
-def _structure_code(measurement: Measurement, result: CaseResult) -> str:
-    """``scheme:value`` of what was measured; parts joined by ``+`` where no single code names the whole."""
-    for structure in result.structures:
-        if structure.name == measurement.structure:
-            return "+".join(f"{code.scheme}:{code.value}" for code in structure.parts or (structure.code,))
-    return ""
+def _structure_codes(result: CaseResult) -> dict[str, str]:
+    """``scheme:value`` of what was measured, by name; parts joined by ``+`` where no single code names the whole."""
+    return {
+        structure.name: "+".join(f"{code.scheme}:{code.value}" for code in structure.parts or (structure.code,))
+        for structure in result.structures
+    }
 
 
 def make_rows(result: CaseResult, volume: Volume) -> list[dict[str, Any]]:
@@ -69,12 +69,12 @@ def make_rows(result: CaseResult, volume: Volume) -> list[dict[str, Any]]:
         "software_version": provenance.software.get("myotome"),
         "run_id": provenance.run_id,
     }
-    rows = []
+    rows, codes = [], _structure_codes(result)
     for measurement in result.measurements:
         row = {
             **common,
             "structure": measurement.structure,
-            "structure_code": _structure_code(measurement, result),
+            "structure_code": codes.get(measurement.structure, ""),
             "side": measurement.side,
             "level": measurement.level,
             "slice_index": measurement.slice_index,

@@ -217,6 +217,20 @@ def test_the_report_has_a_group_per_structure_and_side_on_its_segment(tmp_path, 
     assert report.ContentTemplateSequence[0].TemplateIdentifier == "1500"
 
 
+def test_the_report_names_the_source_series_and_lists_its_images_once(tmp_path, report, volume):
+    headers = volume.acquisition.headers
+    for group in groups_of(report).values():
+        series = [item.UID for item in group[0].ContentSequence if item.ValueType == "UIDREF"]
+        assert str(headers[0].SeriesInstanceUID) in series
+        assert sum(item.ValueType == "IMAGE" for item in group[0].ContentSequence) == 1
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    listed = {
+        item.ReferencedSOPInstanceUID for one in study.ReferencedSeriesSequence for item in one.ReferencedSOPSequence
+    }
+    segmentation = pydicom.dcmread(tmp_path / "s.dcm", stop_before_pixels=True)
+    assert listed == {str(header.SOPInstanceUID) for header in headers} | {segmentation.SOPInstanceUID}
+
+
 def test_sides_are_the_laterality_of_the_finding_sites(report):
     groups = groups_of(report)
     for name, laterality in (
