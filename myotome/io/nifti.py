@@ -240,7 +240,7 @@ def _write(path: Path | str, array: np.ndarray, grid: Grid) -> None:
     image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         if Path(path).suffix == ".gz":
-            with gzip.GzipFile(filename="", mode="wb", compresslevel=4, fileobj=file, mtime=0) as stream:
+            with igzip.IGzipFile(filename="", mode="wb", compresslevel=2, fileobj=file, mtime=0) as stream:
                 image.to_stream(stream)
         else:
             image.to_stream(file)
