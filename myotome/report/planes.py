@@ -26,6 +26,7 @@ __all__ = [
 _BODY_HU = -500
 _MARGIN_MM = 10.0
 _COARSE_MM = 4.0
+_SEEN_MM = 2.0
 _HEIGHTS = (0.82, 0.5, 0.18)
 _OPPOSITE = dict(zip("LRPAIS", "RLAPSI", strict=True))
 _SHOWN_PERCENTILES = (1.0, 99.0)
@@ -111,12 +112,15 @@ def choose_sagittal(case: Case) -> int:
 
 
 def _choose(case: Case, axis: int) -> int:
+    """By what is labelled at every second millimetre of a plane."""
     others = tuple(other for other in range(3) if other != axis)
-    score = np.zeros(case.labels.shape[axis])
-    for label in range(1, int(case.labels.max()) + 1):
-        area = np.count_nonzero(case.labels == label, axis=others)
+    steps = [1 if other == axis else max(1, round(_SEEN_MM / case.spacing_mm[other])) for other in range(3)]
+    labels = case.labels[tuple(slice(None, None, step) for step in steps)]
+    score = np.zeros(labels.shape[axis])
+    for label in range(1, int(labels.max()) + 1):
+        area = np.count_nonzero(labels == label, axis=others)
         score += np.sqrt(area / max(1, area.max()))
-    return int(np.argmax(score)) if score.any() else case.labels.shape[axis] // 2
+    return int(np.argmax(score)) if score.any() else labels.shape[axis] // 2
 
 
 def cut(case: Case, axis: int, index: int) -> Cut:
