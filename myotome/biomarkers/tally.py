@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,64 +53,100 @@ def count_voxels(volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -
 
     HU that are not whole numbers are rounded to the nearest: the ranges (-30 | -29) are defined on whole HU.
     """
-    image, affine = reorient(volume.array, volume.grid.affine)
-    labels, _ = reorient(label_map.array, label_map.grid.affine)
-    constant, slopes = plane.index_form(affine)
-    across = constant + slopes[0] * np.arange(image.shape[0])[:, None] + slopes[1] * np.arange(image.shape[1])
-    highest = int(np.clip(np.ceil(image.max()), MUSCLE_HU[1], _HIGHEST_HU))
-    codes, depth = 2 * label_map.schema.class_count, image.shape[2]
-    bins = highest - _LOWEST_HU + 1
-    histogram = np.zeros((codes, bins), np.int64)
-    ranges = np.zeros((depth, codes, _RANGES), np.int64)
-    sums = np.zeros((depth, codes))
-    contact = np.zeros((depth, codes, len(DIRECTIONS)), np.int64)
-    padded = np.zeros(codes, np.int64)
-    padding_value = find_padding_value(image)
-    turned = abs(image.strides[0]) < abs(image.strides[1])
-
-    def lie(plane: np.ndarray) -> np.ndarray:
-        return plane.T if turned else plane
-
-    across = np.ascontiguousarray(lie(across))
-    for z, (label, density) in enumerate(_planes(labels, image, turned)):
-        labelled = label > 0
-        place = np.flatnonzero(labelled)
-        if not place.size:
-            continue
-        code = 2 * label.take(place).astype(np.intp) + (across < -slopes[2] * z).take(place)
-        contacts = find_contacts(lie(labelled), lie(density), padding_value, affine)
-        if contacts is not None:
-            at_edge = [code[lie(mask)[labelled]] for mask in contacts]
-            contact[z] = np.stack([np.bincount(touching, minlength=codes) for touching in at_edge], axis=1)
-        hu = np.rint(density.take(place))
-        measured = hu > PADDING_HU
-        if not measured.all():
-            padded += np.bincount(code[~measured], minlength=codes)
-            code, hu = code[measured], hu[measured]
-        if not hu.size:
-            continue
-        column = np.minimum(hu, highest).astype(np.intp) - _LOWEST_HU
-        first, width = int(column.min()), int(np.ptp(column)) + 1
-        counts = np.bincount(code * width + (column - first), minlength=codes * width).reshape(codes, width)
-        histogram[:, first : first + width] += counts
-        ranges[z], sums[z] = _sum_ranges(counts, first + _LOWEST_HU)
+    counter = _Counter(volume, label_map, plane)
+    histogram, padded = counter.make_histogram(), 0
+    with ThreadPoolExecutor(_thread_count()) as threads:
+        slabs = [slice(start, start + _SLAB) for start in range(0, counter.depth, _SLAB)]
+        for in_slab, padded_in_slab in threads.map(counter.count, slabs):
+            histogram += in_slab
+            padded += padded_in_slab
     by_slice = slice(None, None, -1) if volume.grid.axis_codes[volume.grid.axis("IS")] == "I" else slice(None)
     return Tally(
-        histogram.reshape(-1, 2, bins),
-        ranges.reshape(depth, -1, 2, _RANGES)[by_slice],
-        sums.reshape(depth, -1, 2)[by_slice],
-        contact.reshape(depth, -1, 2, len(DIRECTIONS))[by_slice],
+        histogram.reshape(-1, 2, histogram.shape[1]),
+        counter.ranges.reshape(counter.depth, -1, 2, _RANGES)[by_slice],
+        counter.sums.reshape(counter.depth, -1, 2)[by_slice],
+        counter.contact.reshape(counter.depth, -1, 2, len(DIRECTIONS))[by_slice],
         padded.reshape(-1, 2),
     )
+
+
+class _Counter:
+    """Counts the slices of a case; each slab of them may be counted in a thread of its own.
+
+    Attributes
+    ----------
+    depth : number of slices
+    ranges, sums, contact : (depth, codes, ...) counts by slice as in `Tally`; a code is twice the label, and 1 on the
+        left
+    """
+
+    def __init__(self, volume: Volume, label_map: LabelMap, plane: MidsagittalPlane) -> None:
+        self._image, self._affine = reorient(volume.array, volume.grid.affine)
+        self._labels, _ = reorient(label_map.array, label_map.grid.affine)
+        constant, slopes = plane.index_form(self._affine)
+        rows, columns, self.depth = self._image.shape
+        across = constant + slopes[0] * np.arange(rows)[:, None] + slopes[1] * np.arange(columns)
+        self._turned = abs(self._image.strides[0]) < abs(self._image.strides[1])
+        self._across, self._lean = np.ascontiguousarray(self._lie(across)), slopes[2]
+        self._highest = int(np.clip(np.ceil(self._image.max()), MUSCLE_HU[1], _HIGHEST_HU))
+        self._padding_value = find_padding_value(self._image)
+        self._codes = 2 * label_map.schema.class_count
+        self.ranges = np.zeros((self.depth, self._codes, _RANGES), np.int64)
+        self.sums = np.zeros((self.depth, self._codes))
+        self.contact = np.zeros((self.depth, self._codes, len(DIRECTIONS)), np.int64)
+
+    def make_histogram(self) -> np.ndarray:
+        """(codes, bins) zeros."""
+        return np.zeros((self._codes, self._highest - _LOWEST_HU + 1), np.int64)
+
+    def count(self, slab: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Histogram, and padded voxels by code, of some slices; what is counted by slice goes to the attributes."""
+        histogram, padded = self.make_histogram(), np.zeros(self._codes, np.int64)
+        planes = _planes(self._labels[..., slab], self._image[..., slab], self._turned)
+        for z, (label, density) in zip(range(self.depth)[slab], planes, strict=True):
+            labelled = label > 0
+            place = np.flatnonzero(labelled)
+            if not place.size:
+                continue
+            code = ((label.astype(np.uint16) << 1) | (self._across < -self._lean * z)).take(place)
+            self._count_contacts(z, code, labelled, density)
+            hu = density.take(place)
+            if hu.dtype != np.int16:
+                hu = np.minimum(np.rint(hu), self._highest).astype(np.intp)
+            if hu.min() <= PADDING_HU:
+                measured = hu > PADDING_HU
+                padded += np.bincount(code[~measured], minlength=self._codes)
+                code, hu = code[measured], hu[measured]
+                if not hu.size:
+                    continue
+            first, last = int(hu.min()), int(hu.max())
+            width = last - first + 1
+            starts = width * np.arange(self._codes) - first
+            counts = np.bincount(starts.take(code) + hu, minlength=self._codes * width).reshape(-1, width)
+            histogram[:, first - _LOWEST_HU : last - _LOWEST_HU + 1] += counts
+            self.ranges[z], self.sums[z] = _sum_ranges(counts, first)
+        return histogram, padded
+
+    def _count_contacts(self, z: int, code: np.ndarray, labelled: np.ndarray, density: np.ndarray) -> None:
+        masks = find_contacts(self._lie(labelled), self._lie(density), self._padding_value, self._affine)
+        if masks is not None:
+            at_edge = [code[self._lie(mask)[labelled]] for mask in masks]
+            self.contact[z] = np.stack([np.bincount(touching, minlength=self._codes) for touching in at_edge], axis=1)
+
+    def _lie(self, plane: np.ndarray) -> np.ndarray:
+        """A slice as it lies in memory, and back."""
+        return plane.T if self._turned else plane
 
 
 def _planes(labels: np.ndarray, image: np.ndarray, turned: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Labels and HU of each axial slice as contiguous (x, y) arrays, or (y, x) where x runs fastest in memory."""
     order = (2, 1, 0) if turned else (2, 0, 1)
-    labels, image = labels.transpose(order), image.transpose(order)
-    for start in range(0, len(image), _SLAB):
-        slab = slice(start, start + _SLAB)
-        yield from zip(np.ascontiguousarray(labels[slab]), np.ascontiguousarray(image[slab]), strict=True)
+    yield from zip(*(np.ascontiguousarray(array.transpose(order)) for array in (labels, image)), strict=True)
+
+
+def _thread_count() -> int:
+    """Threads to count in: NumPy lets others run while it counts. A worker of a cohort is given its share."""
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
 
 
 def _sum_ranges(counts: np.ndarray, first_hu: int) -> tuple[np.ndarray, np.ndarray]:
