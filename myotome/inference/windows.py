@@ -30,6 +30,7 @@ __all__ = ["WindowInferer"]
 
 _WINDOWS_ON_DEVICE = 8  # per call of the network: fewer leave a large GPU idle
 _PLANES_ON_DEVICE = 32
+_PLANES_AT_ONCE = 32  # taken out of the slab, in which they lie across: a line of memory holds as many
 
 
 class WindowInferer(LabelMapInferer):
@@ -226,8 +227,8 @@ class _Slab:
         """Probabilities of the planes up to a level, which then is the slab's own; background where no window was."""
         depth = self._seen.shape[2]
         count = min(level - self.level, depth)
-        for index in range(count):
-            yield self._probabilities(index)
+        for first in range(0, count, _PLANES_AT_ONCE):
+            yield from self._probabilities(slice(first, min(first + _PLANES_AT_ONCE, count)))
         background = self._seen.new_zeros((1 if self._sum is None else len(self._sum), *self._seen.shape[:2]))
         background[0] = 1
         yield from (background for _ in range(level - self.level - count))
@@ -236,13 +237,15 @@ class _Slab:
             values[..., depth - count :] = 0
         self.level = level
 
-    def _probabilities(self, index: int) -> Tensor:
-        seen = self._seen[..., index]
+    def _probabilities(self, planes: slice) -> Iterator[Tensor]:
+        seen = self._seen[..., planes].movedim(-1, 0).contiguous()
         if self._sum is None:
-            return torch.ones_like(seen)[None]
-        logits = self._sum[..., index].float() / seen.clamp(min=1e-6)
-        logits[0].masked_fill_(seen == 0, 1e4)
-        return logits.softmax(dim=0)
+            yield from torch.ones_like(seen)[:, None]
+            return
+        for logits, weight in zip(self._sum[..., planes].movedim(-1, 0).contiguous(), seen, strict=True):
+            logits = logits.float() / weight.clamp(min=1e-6)
+            logits[0].masked_fill_(weight == 0, 1e4)
+            yield logits.softmax(dim=0)
 
 
 @dataclass(frozen=True, eq=False)

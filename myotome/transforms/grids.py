@@ -355,9 +355,15 @@ def decide_muscle(plane: np.ndarray | Tensor) -> np.ndarray | Tensor:
 
 
 def decide_largest(plane: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """The class with the largest value in (C, ...), as uint8."""
-    largest = plane.argmax(0)
-    return largest.to(torch.uint8) if isinstance(plane, Tensor) else largest.astype(np.uint8)
+    """The class with the largest value in (C, ...), as uint8; the first of equals."""
+    if isinstance(plane, Tensor):
+        return plane.argmax(0).to(torch.uint8)
+    # NumPy's argmax along the first axis takes six times as long.
+    labels, largest = np.zeros(plane.shape[1:], np.uint8), plane[0].copy()
+    for label, values in enumerate(plane[1:], start=1):
+        labels[values > largest] = label
+        np.maximum(largest, values, out=largest)
+    return labels
 
 
 def decide_within(known: np.ndarray, labels: np.ndarray) -> np.ndarray:
