@@ -225,7 +225,7 @@ def train_ours(network: nn.Module, rows: list[Row], options: argparse.Namespace,
         loss.backward()
         return loss.detach()
 
-    layout = _find_layout(network, crops.draw(0), learn) if device.type == "cuda" else torch.contiguous_format
+    layout = _find_layout(network, crops.draw(0), learn)
     network.to(memory_format=layout)
     model = torch.compile(network) if options.compile else network
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=1e-4, fused=device.type == "cuda")
@@ -246,15 +246,16 @@ def train_ours(network: nn.Module, rows: list[Row], options: argparse.Namespace,
 
 def _find_layout(network: nn.Module, batch: dict[str, Tensor], learn: Callable) -> torch.memory_format:
     """The layout of the weights in which a copy of the network learns faster."""
+    wait, counts = (torch.cuda.synchronize, (4, 6)) if batch["image"].is_cuda else (lambda: None, (1, 2))
     taken = {}
     for layout in (torch.contiguous_format, torch.channels_last_3d):
         trial = copy.deepcopy(network).to(memory_format=layout)
-        for count in (4, 6):  # the first round finds the convolutions' algorithms
-            torch.cuda.synchronize()
+        for count in counts:  # the first round finds the convolutions' algorithms
+            wait()
             begun = time.perf_counter()
             for _ in range(count):
                 learn(trial, batch)
-            torch.cuda.synchronize()
+            wait()
             taken[layout] = (time.perf_counter() - begun) / count
     print({str(layout): round(seconds, 4) for layout, seconds in taken.items()}, file=sys.stderr, flush=True)
     return min(taken, key=taken.get)
@@ -348,6 +349,7 @@ if __name__ == "__main__":
     parser.add_argument("--jobs", type=int, default=thread_count(), help="processes that make phantoms")
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=8, help="crops per step; for stock a multiple of four, or less")
+    parser.add_argument("--side", type=int, help="of the crops, in voxels, where it is not that of the comparison")
     parser.add_argument("--moments", type=int, default=8, help="how often to validate")
     parser.add_argument("--compile", action="store_true", help="ours: torch.compile, whose time counts as training")
     parser.add_argument("--quick", action="store_true", help="few people and small coarse crops, to see that it works")
@@ -355,6 +357,7 @@ if __name__ == "__main__":
     parser.add_argument("--half", action="store_true", help="write it as float16")
     options = parser.parse_args()
     options.roi, options.spacing_mm = (QUICK_ROI, QUICK_SPACING_MM) if options.quick else (ROI, SPACING_MM)
+    options.roi = (options.side,) * 3 if options.side else options.roi
     torch.set_num_threads(thread_count())
     with redirect_stdout(sys.stderr):
         line = time_training(options)
