@@ -7,6 +7,7 @@ import importlib.util
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import reduce
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from myotome.networks import replace_file
 
 __all__ = ["OnnxRuntimeEngine", "OpenVinoEngine", "TensorRtEngine"]
 
+_CONVOLUTION_SETTINGS = ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")
 _SHAPES_KEPT = 2  # compiled networks held at once: a body crop has one shape, its last batch at most another
 
 
@@ -117,6 +119,8 @@ class OpenVinoEngine(_ExportedEngine):
         if shapes not in self._requests:
             model = self._core.read_model(self._exported(inputs))
             model.reshape(dict(enumerate(shapes)))
+            if self.precision == "float32":  # in bfloat16, narrower convolutions leave matrix units idle
+                _divide_convolutions(model)
             streams = min(2, self.threads)
             settings = {
                 "INFERENCE_PRECISION_HINT": "f32" if self.precision == "float32" else "bf16",
@@ -128,6 +132,30 @@ class OpenVinoEngine(_ExportedEngine):
                 self._requests.pop(next(iter(self._requests)))
             self._requests[shapes] = [compiled.create_infer_request() for _ in range(streams)]
         return self._requests[shapes]
+
+
+def _divide_convolutions(model: Any) -> None:
+    """Make each convolution of concatenated channels the sum of convolutions of the parts, changing the model.
+
+    Up to rounding it is the same. The concatenation, the largest tensor of a U-Net's decoder, is then never made.
+    """
+    from openvino import opset13
+
+    for layer in [node for node in model.get_ordered_ops() if node.get_type_name() == "Convolution"]:
+        joined, weights = (layer.input_value(index).get_node() for index in (0, 1))
+        if joined.get_type_name() != "Concat" or joined.get_attributes()["axis"] != 1:
+            continue
+        if weights.get_type_name() != "Constant":
+            continue
+        settings = [layer.get_attributes()[name] for name in _CONVOLUTION_SETTINGS]
+        parts = joined.input_values()
+        ends = np.cumsum([part.get_partial_shape()[1].get_length() for part in parts])
+        divided = np.split(weights.get_data(), ends[:-1], axis=1)
+        convolved = (
+            opset13.convolution(part, opset13.constant(np.ascontiguousarray(kernel)), *settings)
+            for part, kernel in zip(parts, divided, strict=True)
+        )
+        layer.output(0).replace(reduce(opset13.add, convolved).output(0))
 
 
 def _finish(request: Any, arrays: list[np.ndarray]) -> Tensor:

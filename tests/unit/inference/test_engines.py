@@ -210,6 +210,20 @@ def test_a_network_is_exported_once_for_its_weights(name, monkeypatch, tmp_path)
         open_here(name, make_unet(2, seed=1))(image)
 
 
+def test_convolutions_of_concatenated_channels_are_divided():
+    openvino = pytest.importorskip("openvino")
+    image = torch.rand(1, 3, 8, 8, 8)
+    model = openvino.Core().read_model(open_here("openvino", make_unet(3))._exported((image,)))
+    model.reshape({0: tuple(image.shape)})
+
+    def count(kind: str) -> int:
+        return sum(node.get_type_name() == kind for node in model.get_ordered_ops())
+
+    concatenations, convolutions = count("Concat"), count("Convolution")
+    exported._divide_convolutions(model)
+    assert (count("Concat"), count("Convolution")) == (concatenations - 1, convolutions + 1)
+
+
 def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("MYOTOME_CACHE", str(tmp_path / "file"))
