@@ -146,7 +146,8 @@ def _planes(labels: np.ndarray, image: np.ndarray, turned: bool) -> Iterator[tup
 
 def _thread_count() -> int:
     """Threads to count in: NumPy lets others run while it counts. A worker of a cohort is given its share."""
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    share = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]  # a list where parallel regions are nested
+    return max(1, int(share)) if share.isdigit() else len(os.sched_getaffinity(0))
 
 
 def _sum_ranges(counts: np.ndarray, first_hu: int) -> tuple[np.ndarray, np.ndarray]:

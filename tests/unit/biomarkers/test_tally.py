@@ -43,6 +43,17 @@ def test_every_layout_gives_the_same_counts(dtype):
                 np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
 
 
+@pytest.mark.parametrize("threads", ["3", "2,1", ""])
+def test_threads_count_the_same(monkeypatch, threads):
+    case = make_case()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    expected = count_voxels(*case, PLANE)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    found = count_voxels(*case, PLANE)
+    for field in fields(found):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
 def test_label_above_127_keeps_its_side():
     volume, label_map = make_case()
     counted = count_voxels(volume, label_map, PLANE)
