@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from myotome import __version__
 from myotome.inference.engines import (
     PRECISIONS,
     Agreement,
@@ -143,7 +144,8 @@ class LabelMapInferer(VolumeInferer):
             return Agreement(1.0, 1.0)
         path = artefact_folder(fingerprint(network)) / "agreement.json"
         hardware = name_hardware(engine.device)
-        name = f"{engine.name} {engine.version()} {engine.precision} on {hardware} | {self._settings()}"
+        made = f"{engine.name} {engine.version()} of myotome {__version__}"
+        name = f"{made} {engine.precision} on {hardware} | {self._settings()}"
         found = read_agreement(path, name)
         if found is None:
             progress, self.progress = self.progress, None
