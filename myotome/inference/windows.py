@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -188,7 +187,6 @@ class WindowInferer(LabelMapInferer):
                 yield from slab.take_planes(start[2])
             with self._timed("add"):
                 slab.add(logits, start)
-            del logits  # two are never held at once
             self._tell((number + 1) / len(ordered))
         yield from slab.take_planes(depth)
 
@@ -196,7 +194,7 @@ class WindowInferer(LabelMapInferer):
         """(C, x, y, z) logits of each window; on a device several per call, of which the last is filled up."""
         parts = (working[_part(start, self.roi_size)][None] for start in windows)
         if not engine.resident:
-            yield from map(itemgetter(0), engine.map((part[None],) for part in parts))
+            yield from (output[0] for output in engine.map((part[None],) for part in parts))
             return
         while batch := list(islice(parts, _WINDOWS_ON_DEVICE)):
             filled = batch + batch[-1:] * (_WINDOWS_ON_DEVICE - len(batch))

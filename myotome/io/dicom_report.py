@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import highdicom
@@ -110,21 +109,23 @@ def write_structured_report(
     return True
 
 
-def _segments(
+def _refer_to_segments(
     segmentation: pydicom.Dataset, series: SourceSeriesForSegmentation
-) -> Iterator[tuple[str, ReferencedSegment]]:
+) -> dict[str, ReferencedSegment]:
     """A reference to each segment, by the name of its structure.
 
     It names the series that was segmented and not each image of it: hundreds, in every group.
     """
     file = segmentation.SOPClassUID, segmentation.SOPInstanceUID
-    for segment in segmentation.SegmentSequence:
-        yield segment.TrackingID, ReferencedSegment(*file, int(segment.SegmentNumber), source_series=series)
+    return {
+        segment.TrackingID: ReferencedSegment(*file, int(segment.SegmentNumber), source_series=series)
+        for segment in segmentation.SegmentSequence
+    }
 
 
 def _make_groups(result: CaseResult, segmentation: pydicom.Dataset, series: SourceSeriesForSegmentation) -> list:
     """Measurement groups in the schema's order, right before left before both."""
-    segments = dict(_segments(segmentation, series))
+    segments = _refer_to_segments(segmentation, series)
     groups = []
     for structure in result.structures:
         segment = segments.get(structure.name)

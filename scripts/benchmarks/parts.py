@@ -24,13 +24,8 @@ OURS: dict[str, tuple[str, ...]] = {
 }
 """Our variants: the first two with the windows and blending of (a), the last with every lever on."""
 
+ENGINES = ("eager", "inductor", "openvino", "onnxruntime")
 _PRECISIONS = ("float32", "bfloat16")
-ENGINES = {
-    "eager": _PRECISIONS,
-    "inductor": _PRECISIONS,
-    "openvino": _PRECISIONS,
-    "onnxruntime": ("float32",),
-}
 _WARM = "ours bfloat16"
 _CASCADE = [(name, precision) for precision in _PRECISIONS for name in ("first network", "whole cascade")]
 
@@ -195,11 +190,13 @@ def roofline(bench: Bench) -> Iterator[Job]:
 
 def engines(bench: Bench) -> Iterator[Job]:
     """Every engine in every precision, on a window of the 3D network and on slices of the cascade."""
+    from myotome.inference.engines import ENGINES as known
+
     image = bench.inputs.phantom()
     for repeat in range(min(bench.runs, 3)):
         for network in ("window", "slice"):
-            for engine, precisions in ENGINES.items():
-                for precision in precisions:
+            for engine in ENGINES:
+                for precision in [one for one in _PRECISIONS if one in known[engine].precisions]:
                     words = ("--network", network, "--engine", engine, "--precision", precision)
                     settings = {"network": network, "engine": engine, "precision": precision}
                     arguments = ("--image", str(image), *words, "--seconds", "2" if bench.quick else "8")

@@ -119,7 +119,7 @@ class OpenVinoEngine(_ExportedEngine):
         if shapes not in self._requests:
             model = self._core.read_model(self._exported(inputs))
             model.reshape(dict(enumerate(shapes)))
-            if self.precision == "float32":  # in bfloat16, narrower convolutions leave matrix units idle
+            if self.precision == "float32":  # in bfloat16 it saves nothing
                 _divide_convolutions(model)
             streams = min(2, self.threads)
             settings = {
